@@ -14,13 +14,13 @@ extern "C" {
             returns, unless a header says otherwise.
    Caveats  deai_str holds UTF-8 and has no terminating zero. */
 
-#define DEAI_KEY_BYTES  32 /* Ed25519 public key */
-#define DEAI_SIG_BYTES  64 /* Ed25519 signature */
-#define DEAI_HASH_BYTES 32 /* SHA-256 */
-#define DEAI_ID_BYTES   16 /* job, channel, secret */
-#define DEAI_ACCT_BYTES 20 /* ledger account */
+#define DEAI_KEY_BYTES  32  /* Ed25519 public key */
+#define DEAI_SIG_BYTES  64  /* Ed25519 signature */
+#define DEAI_HASH_BYTES 32  /* SHA-256 */
+#define DEAI_ID_BYTES   16  /* job, channel, secret */
+#define DEAI_ACCT_BYTES 20  /* ledger account */
 #define DEAI_CID_MAX    100 /* longest binary CID accepted in a message, in bytes */
-#define DEAI_NAME_MAX   64 /* longest name of a node, model or record, in bytes */
+#define DEAI_NAME_MAX   64  /* longest name of a node, model or record, in bytes */
 
 typedef struct deai_str {
   const char *ptr;
