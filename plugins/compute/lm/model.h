@@ -122,7 +122,11 @@ deai_str lm_model_template(const lm_model *model);
 /* lm_model_name returns general.name, or "unnamed". */
 deai_str lm_model_name(const lm_model *model);
 
-/* A lm_matrix_sink takes row_count whole rows from first_row on, blocks of the matrix's format one
+/* lm_model_ends tells whether token id ends an answer: the end-of-turn and end-of-text tokens of the
+   file and of its chat template. */
+bool lm_model_ends(const lm_model *model, uint32_t id);
+
+/* An lm_matrix_sink takes row_count whole rows from first_row on, blocks of the matrix's format one
    after the other, valid during the call. A negative answer ends the read with that status. */
 typedef int32_t lm_matrix_sink(void *user, uint32_t first_row, uint32_t row_count,
                                const uint8_t *blocks);

@@ -22,7 +22,7 @@
    Caveats  A byte for which the vocabulary has no token is dropped, as in the original tokenizers.
             No BOS is added. */
 
-#define LM_TOKENIZER_TEXT_MAX (16u << 20)
+#define LM_TOKENIZER_TEXT_MAX (4u << 20)
 
 /* Types of tokens in tokenizer.ggml.token_type. */
 enum { LM_TOKEN_NORMAL = 1, LM_TOKEN_UNKNOWN = 2, LM_TOKEN_CONTROL = 3, LM_TOKEN_USER = 4 };
