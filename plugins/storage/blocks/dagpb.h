@@ -7,7 +7,7 @@
 
 /* A blocks_pbnode is one decoded dag-pb block: links and data (ipld specs/codecs/dag-pb/spec.md).
 
-     PBNode  Data = 1 (bytes), Links = 2 (repeated PBLink); written Links first, read in either order
+     PBNode  Data = 1 (bytes), Links = 2 (repeated PBLink); Links are written first
      PBLink  Hash = 1, Name = 2, Tsize = 3, each at most once and in this order
 
    Unknown fields, wrong wire types, duplicates, Links on both sides of Data, a link without Hash
@@ -48,8 +48,8 @@ void blocks_pbnode_free(blocks_pbnode *node);
 blocks_cid blocks_pblink_cid(const blocks_pblink *link);
 
 /* blocks_pbnode_encode appends the block of links and data (data only when has_data) to out.
-   Links are written in the given order: blocks_pblinks_sort first where a directory is written.
-   Returns DEAI_EINVAL for a link whose hash is no CID. */
+   Returns DEAI_EINVAL for a link whose hash is no CID and for links that are not sorted by name
+   (blocks_pblinks_sort). */
 DEAI_MUST_CHECK int32_t blocks_pbnode_encode(const blocks_pbnode *node, blocks_buf *out);
 
 /* blocks_pblinks_sort sorts links by name bytes and keeps the order of equal names. */

@@ -5,8 +5,8 @@
 
 /* Writing a UnixFS file or directory tree to disk.
 
-   The tree is hostile: a name that is empty, ".", "..", longer than 255 bytes or holds '/' or a zero
-   is refused, and every open below the target goes through openat2 with RESOLVE_BENEATH and
+   The tree is hostile: a name that is empty, ".", "..", longer than 255 bytes or holds '/' or a
+   zero is refused, and every open below the target goes through openat2 with RESOLVE_BENEATH and
    RESOLVE_NO_SYMLINKS, so that nothing outside the target is touched even when somebody swaps a
    folder for a link meanwhile. A file is written under a temporary name, synced and then linked to
    its name; with overwrite it replaces the old one.
@@ -32,9 +32,10 @@ typedef struct blocks_export_result {
   uint64_t bytes;
 } blocks_export_result;
 
-/* blocks_export writes the node cid as name into the existing folder. DEAI_EDENIED for a hostile name
-   or a symlink that is not allowed, DEAI_EINVAL when the target exists and overwrite is not set,
-   DEAI_ENOTFOUND for a missing block, DEAI_EFULL, DEAI_EIO. *out counts what was written. */
+/* blocks_export writes the node cid as name into the existing folder. DEAI_EDENIED for a hostile
+   name or a symlink that is not allowed, DEAI_EINVAL when the target exists and
+   overwrite is not set, DEAI_ENOTFOUND for a missing block, DEAI_EFULL, DEAI_EIO. *out counts what
+   was written. */
 DEAI_MUST_CHECK int32_t blocks_export(blocks_source source, const blocks_cid *cid,
                                       const char *folder, const char *name,
                                       const blocks_export_options *options,

@@ -17,7 +17,7 @@
             the others take any length.
    Caveats  base256emoji and the identity base are not in this build: DEAI_EUNSUPPORTED. */
 
-#define BLOCKS_MULTIBASE_BYTES_MAX 4096
+#define BLOCKS_MULTIBASE_BYTES_MAX 1024
 
 /* blocks_multibase_encode appends base and the text of bytes to text, which is no C string.
    DEAI_EUNSUPPORTED for an unknown base, DEAI_ETOOLARGE, DEAI_ENOMEM. */

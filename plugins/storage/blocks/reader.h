@@ -55,7 +55,8 @@ DEAI_MUST_CHECK int32_t blocks_resolve(blocks_source source, const blocks_cid *r
                                        blocks_visit *visit);
 
 /* blocks_directory_each calls each for every entry of a directory, basic (in stored order) or
-   sharded (in shard order). each returns 0 to go on; another value ends the walk and is returned. */
+   sharded (in shard order). each returns 0 to go on; another value ends the walk and is
+   returned. */
 typedef int32_t blocks_directory_entry(void *user, deai_bytes name, const blocks_cid *cid,
                                        uint64_t tsize);
 DEAI_MUST_CHECK int32_t blocks_directory_each(blocks_source source, const blocks_cid *directory,

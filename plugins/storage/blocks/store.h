@@ -30,8 +30,8 @@
             it is opened again: the kernel may have dropped the pages, so a retry would lie.
             Identity CIDs carry their block and are never stored. */
 
-#define BLOCKS_FILE_BYTES_MIN   (4u << 20)   /* from here on a file lies in files/ */
-#define BLOCKS_PACK_BYTES       (256u << 20) /* a pack is closed when the next record would pass it */
+#define BLOCKS_FILE_BYTES_MIN   (4u << 20)    /* from here on a file lies in files/ */
+#define BLOCKS_PACK_BYTES       (256u << 20)  /* a pack is closed before it passes this */
 #define BLOCKS_INDEX_BYTES_MAX  (64ull << 30) /* size of the sparse LMDB map */
 #define BLOCKS_THREADS_MAX      120
 #define BLOCKS_QUEUED_BYTES_MAX (1ull << 30) /* put syncs by itself above this */
@@ -153,7 +153,7 @@ DEAI_MUST_CHECK int32_t blocks_store_verify(blocks_store *store, blocks_verify *
 
 /* blocks_store_open_file opens the file cid for reading and mapping, when every block of it is
    here: a file of files/ itself, a smaller one as a sealed copy in memory. The descriptor is the
-   caller's, read-only, close-on-exec. DEAI_ENOTFOUND names what is missing and how much. [worker] */
+   caller's, read-only, close-on-exec. DEAI_ENOTFOUND names the first missing block. [worker] */
 DEAI_MUST_CHECK int32_t blocks_store_open_file(blocks_store *store, const blocks_cid *cid,
                                                int *fd_out, uint64_t *size_out, blocks_error *err);
 

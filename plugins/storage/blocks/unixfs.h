@@ -52,8 +52,9 @@ typedef struct blocks_unixfs {
   bool has_mtime;
 } blocks_unixfs;
 
-/* blocks_unixfs_decode reads the Data of node: type and fields known, one block size a link (files),
-   filesize = inline bytes + sum of block sizes, fanout a power of two in 8..1024. DEAI_EINVAL. */
+/* blocks_unixfs_decode reads the Data of node: type and fields known, one block size a link
+   (files), filesize = inline bytes + sum of block sizes, fanout a power of two in 8..1024.
+   DEAI_EINVAL. */
 DEAI_MUST_CHECK int32_t blocks_unixfs_decode(const blocks_pbnode *node, blocks_unixfs *out,
                                              blocks_error *err);
 
@@ -90,8 +91,8 @@ DEAI_MUST_CHECK int32_t blocks_unixfs_directory(blocks_entry *entries, uint32_t 
 DEAI_MUST_CHECK int32_t blocks_unixfs_symlink(deai_str target, blocks_buf *block,
                                               blocks_child *node_out, blocks_error *err);
 
-/* blocks_unixfs_name_check refuses a name that could leave its folder: empty, ".", "..", longer than
-   255 bytes, with '/' or a zero byte. */
+/* blocks_unixfs_name_check refuses a name that could leave its folder: empty, ".", "..", longer
+   than 255 bytes, with '/' or a zero byte. */
 DEAI_MUST_CHECK int32_t blocks_unixfs_name_check(deai_bytes name, blocks_error *err);
 
 /* blocks_hamt_hash is h1 of murmur3_x64_128 with seed 0 over name; a shard takes its bits from the
