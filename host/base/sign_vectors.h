@@ -1,0 +1,125 @@
+#ifndef DEAI_HOST_BASE_SIGN_VECTORS_H
+#define DEAI_HOST_BASE_SIGN_VECTORS_H
+
+#include <stdint.h>
+
+/* One Ed25519 vector per kind of edge, for the start-up judgement of sign.c. Each is a row of
+   tests/vectors/ed25519/generated.jsonl; the verdicts are those of libsodium 1.0.18. Private to
+   sign.c. */
+
+typedef struct sign_vector {
+  const char *kind;
+  const char *key;
+  const char *message;
+  const char *sig;
+  int32_t accept;   /* the signature passes */
+  int32_t key_good; /* the key is canonical and of prime order */
+  int32_t torsion;  /* R has a small-order part: a verdict that sign.c can mend */
+} sign_vector;
+
+static const sign_vector sign_vectors[] = {
+    {"valid", "b23567984614f23848ea9a20d6d09ab57028cc48c637e8550b9743dc3a4551ea", "",
+     "e671c09e2cbc1596a934740d9f6d8a0087cb7190d5032a2113acbc0a42f8fba0"
+     "21f45c47c5d05cbd20032b2c3eeb561898e8886aa95f4133249c52fc69820a05",
+     1, 1, 0},
+    {"flip_sig", "7a54ed625e03fd6fe12deef5f3c345e7705f5f78dc0240a3db04c746b52049b0", "",
+     "263e0ad9d3652ddeb0d26a5215585e280eb986c7a9f6f53c68c6a866356ce05c"
+     "824d4eeb619e22915186fa1684b16aa006d49a5a4ec309a1eda79f1f342ec10b",
+     0, 1, 0},
+    {"flip_msg", "3c381e3cf65200fad4b8c3dc8fbc1cd1863b94993be227acd22621b23cf92d48", "5d",
+     "bd664715d2ad3e76cff156b4d731819f1dde3fa5b84cbc079c4b5f031d76bb70"
+     "589782e74f7c51a4333cc07bb62c40763431295e89925fc6d0f444fc5d248a0c",
+     0, 1, 0},
+    {"flip_pk", "4736bbf938b75eef4865b7426e0417f0146a80b32daca65ac51ca2f4c77c3468", "cb",
+     "c444b43f070113d9dd90cf47e8ca3550e274e5acdfdae724d870a07dde787c13"
+     "428a1e9db861bbb8f8c0fcca41a19e43242287392d25be0ea655db205b4f2b0c",
+     0, 0, 0},
+    {"s_plus_L", "b080cb52e599039b629c002228e9f19bf4a575316295ac6d6e3be15c03af250d",
+     "509a283462723133ed1b85f1704b5cc2ed52d9361ca2925a194a9715cc40dea1"
+     "192aef4f6d7ff2cb92844877646532d265065300278d615e78f69440520b32c0",
+     "96b0d9a1e7fb85456f5d3c0b0f9882f4a0aedde4f0a2e63ecfc24afd8fc491a0"
+     "5240db1b51da4a8326ab17b2c07bb3c06c10e942f8a65a848a95661288e2ec16",
+     0, 1, 0},
+    {"s_plus_kL", "2ed16959cc80c90bf43a62d95335f7d52b283d624c3f6e68a581c14796c621db", "a0",
+     "b6331cdd115ccd89db67067c5666d701653fea4594bf89e0cc87b58b6ad1e0f5"
+     "16c9955e1915103636f8dc5ff06cb7b606777ea2e7ba4180c485aa705d927dae",
+     0, 1, 0},
+    {"s_high_bits", "ea09f518094d5b9f04201fca99f411479eef2e650a59b9f64bca3882b325c447", "",
+     "6781605090aa2c7b79fcec53bc99db7280c8533343f596b4e05ed8fd6901a093"
+     "90f9c98a908f5aaa836bbf84462014a50e3b77d502340c17f5c8899336a73d24",
+     0, 1, 0},
+    {"r_plus_t_8", "f45b9a4f82fe9bfe7b7a3ed20a6d37d634e75c1953ea7216ed5a359ac080696f", "",
+     "80e0a766f475f01112973cc6bad25ee774c981fe573b82a9888bdc443ea0bbbc"
+     "1ad38562a9e97bcd9d0bbe82a4ab4c9384842ded61cead5a9b116cb146ccf906",
+     0, 1, 1},
+    {"a_plus_t", "fafbba6bfaeb0c2903a517d5557c12b85d9da1da36e04d2f79ddebcfb8d265a4",
+     "cda2b3da756db5dd69ad98e725eb711b70b26dce4f7bc62616fcbe01309261",
+     "4b982325ab49ef2d77500f8bfb21c55ba4a77cc3ad083847a266fe29e85185ea"
+     "fe5672ae00d77738f82488c3e2ee549ab8a586693673420a6bf0146c94bf4800",
+     0, 0, 0},
+    {"a_and_r_plus_t", "4084e168a3245b1678de6d3a1e18b463df7791a2d3535e90fc65a94bdd7fbd83",
+     "850832d9a1aab5e38d65df74ce433ea74921d300ecd16133766965cde15875",
+     "8441c00d61a172e098df9c93446b5ddb2b9f45a47e1aa8310b0eebe18a3c85d5"
+     "a649688b763d402fcbc6da9021daf3ccc92774dbdf434a46d9058b8b4d9fe500",
+     0, 0, 0},
+    {"small_order_a", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85", "b0",
+     "c8ffc891886eba432d29d28c83e40ff47c68309c50a5531ebac6abcf1d949cf3"
+     "06adee4ba55218d598ad5c0c0635c4290a15aebe55ffb48dc04c636594ea1b0a",
+     0, 0, 0},
+    {"small_order_r", "d230cba95ae740152cdcb26682e7b31e6615067c8f472766a407df28f57b9ac7", "",
+     "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"
+     "9425c6734a692f8e1ab26980e5dd788dc81c90fb33d9590eeb0fd4b45a85ab07",
+     0, 1, 0},
+    {"small_order_both", "0000000000000000000000000000000000000000000000000000000000000080", "5c",
+     "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
+     "0000000000000000000000000000000000000000000000000000000000000000",
+     0, 0, 0},
+    {"noncanon_a", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "a3",
+     "397f733a5526938fbf466767169ef6b395690af2afe1d6434d29ba4f673ef9ec"
+     "13af5c95a8b7aa8889ff01b9b2226d2bca51bd06dcbfc18374f7f2b477696300",
+     0, 0, 0},
+    {"noncanon_r", "af064a421febf0d97b713c0e69eeefee6a484007d4b25f83831187023da127d3", "55",
+     "f3ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+     "151578aceb3348cbc0a666651fd9eeb1b987481a8c84405b14a8881bae301a0c",
+     0, 1, 0},
+    {"zero_s", "43a50a0b245bfa66e83f5c8faf45d4420b6216250a26ec72ac0044f0b66f081b", "",
+     "07f0fff5d59b580d189ea4dc6a58088339e65a5e28feee965fe84026659fe31d"
+     "0000000000000000000000000000000000000000000000000000000000000000",
+     0, 1, 0},
+    {"random_sig", "20c5cf0afb1c37f9bea075d90db3bbe9f584808608598e9a813facae721e092d", "f5",
+     "1dc4919dcef75794987d251cac1cf41fac86dd3482f9bcad57799b9ba90b5c34"
+     "69b2ed39059acafbb465865b9888f76443d270f8118b0e37090006d7172a7f01",
+     0, 1, 0},
+    {"wrong_key", "70a86eb1a8aafa5ef32015a1a9596e9271194e222ae6e6d7c2a6ed90bff8d768", "",
+     "e0e2b2addc46724a9a07459bec9b194aeb3ba1314a0291868e4c89dc41a83284"
+     "eaab6eebbfd17dd17bc5e0a9ce88de2e7846e13efe7699e6d948219831c97606",
+     0, 1, 0},
+    {"trunc_ok_len", "826da44ac6c35eb40434e2ab66995713c3b09897d353d98c0556ed9852b140fc", "ed",
+     "de882ebf28105f57805590c5281e217d90c561d3953b7db108e6fb8b3e547002"
+     "76b02c7212e949eda63e249abb703e27def0662502a214ce1b5e0b9677383003",
+     0, 1, 0},
+    {"s_eq_L", "b9a336e9b88f3c009afd1d729b35cecf27a5e00ca3af5e04af611edc8145d27a", "",
+     "9573fa039ab20cc989a2f3cd232266d952aa1c9e80af7dee78679dfd342e8f60"
+     "ecd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010",
+     0, 1, 0},
+    {"r_identity_valid", "32fe8fe6471874bfc4a39a52299d0a1eb667b75827a2bffe116c969185d2cdcd", "",
+     "0100000000000000000000000000000000000000000000000000000000000000"
+     "607a7785c2035c3c846132b7326c07d45f4fc63e7ab51d496ea087a769abcb0f",
+     0, 1, 0},
+    {"swap_rs", "33d8e40f8a513a48462c7e596a18e3029fc2f87a9f906f7951ecb559306b3f89", "",
+     "fe2e7cded4aeac87cfa863710637247a5469c868bdd332ca84bd16d3a1dd2e0e"
+     "949cadd1ba2e627f1d74a6b8cf5b5ab2f7c59857a6c57b9d4a965614b140bfc8",
+     0, 1, 0},
+    {"r_plus_t_4", "387763c2be069fb45a52ada133f9c13e871287f4fbf0b5839dbc9979f2d52982",
+     "c645e68871a8f9083f4767dbe94244eecda61a1db4b7a728491fd8ad4b26bc",
+     "6b8bd6942551937b0e89e4fc00f7c8f8a8dd1cf2f4fc092400a3dd88506f76b6"
+     "97681bf220c75898abf651a742c0ffea3b3f260167d5efa51d2ddfa2d833720e",
+     0, 1, 1},
+    {"a_plus_t_accepted", "d4a5c075e3ab1289ee7f832de82d8dc8e1aa7430ac39df865f0de2d7f2a4121e",
+     "c2b51c4f8f111075477a080e3124c25fc94aab0304db88994758bc26f3d9914c",
+     "ba35ae882066d37fc131f4c0d383067f523dffffa999a616a565887b8228c934"
+     "a1b863c6143c55786333b4362df164548a5cbf45c3bb92af844485d08c995b01",
+     1, 0, 0},
+};
+
+#endif
