@@ -36,7 +36,7 @@
 
    Threads  Every function is [any] unless its comment says else; they lock inside. Callbacks run on
             the ledger thread (engine follow: on the thread that called apply_entry) and must not
-            block nor call into the ledger, except query, head and read.
+            block nor call into the ledger, except lookup, head and read.
    Memory   Bytes handed to callbacks are valid until the callback returns.
    Limits   DEAI_TX_AHEAD_MAX waiting transactions a key and DEAI_TX_WAITING_MAX in all, then
             DEAI_EBUSY; block entries up to DEAI_BLOCK_ENTRY_MAX. */
@@ -135,7 +135,7 @@ DEAI_MUST_CHECK int32_t deai_ledger_block(deai_ledger *ledger, uint8_t **ptr_out
 DEAI_MUST_CHECK int32_t deai_ledger_read(deai_ledger *ledger, uint64_t height, uint8_t **ptr_out,
                                          uint64_t *len_out);
 
-/* An answer of deai_ledger_query; free it with deai_ledger_answer_free. */
+/* An answer of deai_ledger_lookup; free it with deai_ledger_answer_free. */
 typedef struct deai_ledger_answer {
   int32_t found; /* 1: value holds the record; 0: there is none (the proof says so too) */
   deai_bytes value;
@@ -145,11 +145,11 @@ typedef struct deai_ledger_answer {
   void *memory;
 } deai_ledger_answer;
 
-/* deai_ledger_query reads the record key of table in module from the durable state; with prove also
+/* deai_ledger_lookup reads the record key of table in module from the durable state; with prove also
    its proof (proof.h). Returns DEAI_ENOTFOUND for a module or table that is not there. */
-DEAI_MUST_CHECK int32_t deai_ledger_query(deai_ledger *ledger, deai_str module, deai_str table,
-                                          deai_bytes key, int32_t prove,
-                                          deai_ledger_answer *answer_out);
+DEAI_MUST_CHECK int32_t deai_ledger_lookup(deai_ledger *ledger, deai_str module, deai_str table,
+                                           deai_bytes key, int32_t prove,
+                                           deai_ledger_answer *answer_out);
 
 /* deai_ledger_answer_free ends an answer. */
 void deai_ledger_answer_free(deai_ledger_answer *answer);
