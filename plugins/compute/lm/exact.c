@@ -9,6 +9,16 @@
 #define LN2_LO 1.42860682030941723212e-6
 #define LN2    6.93147180559945309417e-1
 
+bool lm_rounds_to_nearest(void) {
+  volatile float one = 1.0f;
+  volatile float more = 0x1.8p-24f; /* three quarters of the last place of 1 */
+  volatile float less = 0x1p-25f;   /* a quarter */
+  volatile float up = one + more;
+  volatile float down = one + less;
+  volatile float negative = -one - more;
+  return up == 0x1.000002p0f && down == 1.0f && negative == -0x1.000002p0f;
+}
+
 void lm_rms_norm(const float *x, const float *w, uint32_t count, float eps, float *y,
                  uint32_t *fault) {
   uint32_t max = 0;

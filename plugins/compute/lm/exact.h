@@ -165,6 +165,9 @@ static inline float lm_quantise_block(const float *x, int8_t *q, int32_t *asum_o
   return max * lm_float(0x3C010204u);
 }
 
+/* lm_rounds_to_nearest tells whether this thread rounds floats to nearest even (N2). */
+bool lm_rounds_to_nearest(void);
+
 /* lm_rms_norm writes y = RMSNorm(x) * w of count values (F5). y may be x. */
 void lm_rms_norm(const float *x, const float *w, uint32_t count, float eps, float *y,
                  uint32_t *fault);

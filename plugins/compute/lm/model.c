@@ -75,6 +75,12 @@ static int32_t key_float(const lm_gguf *gguf, const char *key, double low, doubl
   return lm_fail(error, DEAI_EINVAL, "model: a number expected in %s, found none", key);
 }
 
+/* text_or returns a key that the file may lack. */
+static deai_str text_or(const lm_gguf *gguf, const char *key, const char *absent) {
+  deai_str text;
+  return lm_gguf_text(gguf, key, &text) == DEAI_OK ? text : deai_str_of(absent);
+}
+
 static int32_t check_architecture(const lm_gguf *gguf, lm_error *error) {
   deai_str arch = {0};
   if (lm_gguf_text(gguf, "general.architecture", &arch) != DEAI_OK)
@@ -150,9 +156,8 @@ static int32_t read_shape(const lm_gguf *gguf, uint32_t ctx_max, lm_shape *shape
 static int32_t make_rope(lm_model *m, lm_error *error) {
   double base = 10000.0;
   double factor = 1.0;
-  deai_str scaling = deai_str_of("none");
+  deai_str scaling = text_or(m->gguf, "llama.rope.scaling.type", "none");
   int32_t status = DEAI_OK;
-  (void)lm_gguf_text(m->gguf, "llama.rope.scaling.type", &scaling);
   if (lm_gguf_float(m->gguf, "llama.rope.freq_base", &base) != DEAI_ENOTFOUND)
     status = key_float(m->gguf, "llama.rope.freq_base", 2.0, 1e12, &base, error);
   if (status == DEAI_OK && deai_str_eq(scaling, deai_str_of("linear")))
@@ -307,12 +312,11 @@ static int32_t read_words(lm_model *m, const char *key, uint64_t max, deai_str *
 }
 
 static int32_t make_tokenizer(lm_model *m, lm_error *error) {
-  lm_tokenizer_source source = {.pre = deai_str_of("(none)")};
+  lm_tokenizer_source source = {.model = text_or(m->gguf, "tokenizer.ggml.model", "(none)"),
+                                .pre = text_or(m->gguf, "tokenizer.ggml.pre", "(none)")};
   deai_str *tokens = NULL;
   deai_str *merges = NULL;
   int32_t *types = NULL;
-  (void)lm_gguf_text(m->gguf, "tokenizer.ggml.model", &source.model);
-  (void)lm_gguf_text(m->gguf, "tokenizer.ggml.pre", &source.pre);
   int32_t status = read_words(m, "tokenizer.ggml.tokens", LM_MODEL_VOCAB_MAX, &tokens,
                               &source.token_count, error);
   if (status == DEAI_OK) status = read_types(m->gguf, source.token_count, &types, error);
@@ -358,9 +362,8 @@ static int32_t fill(lm_model *m, int descriptor, uint32_t ctx_max, lm_error *err
   if (status == DEAI_OK) status = bind_tensors(m, error);
   if (status == DEAI_OK) status = make_rope(m, error);
   if (status != DEAI_OK) return status;
-  m->name = deai_str_of("unnamed");
-  (void)lm_gguf_text(m->gguf, "general.name", &m->name);
-  (void)lm_gguf_text(m->gguf, "tokenizer.chat_template", &m->chat);
+  m->name = text_or(m->gguf, "general.name", "unnamed");
+  m->chat = text_or(m->gguf, "tokenizer.chat_template", NULL);
   find_ends(m);
   return DEAI_OK;
 }
