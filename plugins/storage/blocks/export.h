@@ -12,12 +12,12 @@
    its name; with overwrite it replaces the old one.
 
    Threads  [worker].
-   Memory   O(depth), and one block.
+   Memory   One block, and the entries of the folders on the way down.
    Limits   BLOCKS_DEPTH_MAX folders deep; caps of the caller; BLOCKS_EXPORT_ENTRIES_MAX entries.
    Caveats  mode (low 9 bits, never setuid) and mtime are restored where the DAG carries them. What
             was written before an error stays. */
 
-#define BLOCKS_EXPORT_ENTRIES_MAX (1u << 24)
+#define BLOCKS_EXPORT_ENTRIES_MAX (1u << 20)
 
 typedef struct blocks_export_options {
   bool overwrite; /* replace files that exist; folders are entered in either case */

@@ -8,7 +8,8 @@
      begin --write*--> finish (gives CID, size, blocks; queued)    or    end (nothing is kept)
 
    Streams from 4 MiB on go straight to one file of files/, leaf by leaf; smaller ones become blocks
-   of packs. The result is durable after blocks_store_sync, so that many small files share one.
+   of packs. A small file is durable after blocks_store_sync, so that many share one; finish of a
+   large one syncs by itself.
 
    Threads  [worker]; one thread a blocks_import, any number of them beside each other.
    Memory   At most 5 MiB and 40 bytes a leaf.
@@ -40,7 +41,7 @@ DEAI_MUST_CHECK int32_t blocks_import_begin(blocks_store *store,
 DEAI_MUST_CHECK int32_t blocks_import_write(blocks_import *import, deai_bytes bytes,
                                             blocks_error *err);
 
-/* blocks_import_finish queues the file and fills *out. */
+/* blocks_import_finish queues the file (a large one is durable on return) and fills *out. */
 DEAI_MUST_CHECK int32_t blocks_import_finish(blocks_import *import, blocks_import_result *out,
                                              blocks_error *err);
 

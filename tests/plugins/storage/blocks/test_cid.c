@@ -63,7 +63,6 @@ START_TEST(refuses_bad_texts) {
                                     "zQmYLaqAYmogi8YWrQF9dcLws8awP3UpQ18fWxgsCGqC1y7",
                                     "QmYLaqAYmogi8YWrQF9dcLws8awP3UpQ18fWxgsCGqC1y",
                                     "bafkqaaa ",
-                                    " bafkqaaa",
                                     "bafkqaab",
                                     "QmYLaqAYmogi8YWrQF9dcLws8awP3UpQ18fWxgsCGqC1y0",
                                     "bciqjjed35njno3b5megvfwv3gykcjidapoug6sp4q4rdmkcaloznjdq"};

@@ -19,7 +19,8 @@ typedef struct tally {
 void tally_row(tally *t, const json_t *row, int32_t status);
 
 /* keystream fills out with the bytes [offset, offset + len) of the stream of seed: ChaCha20 with
-   key SHA-256(seed), zero nonce and counter 0 (README of the vectors); offset is a multiple of 64. */
+   key SHA-256(seed), zero nonce and counter 0 (README of the vectors). offset is a multiple of
+   64. */
 void keystream(const char *seed, uint64_t offset, uint8_t *out, size_t len);
 
 /* csv_rows calls row for each data line of area/name with its cells, split at the first commas and
