@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,22 @@ typedef struct level {
   blocks_child *children; /* BLOCKS_NODE_LINKS_MAX, made when first used */
   uint32_t count;
 } level;
+
+/* Writes one leaf while the caller hashes it: copying into the page cache takes as long as the
+   hash. The leaf is borrowed from writer_post to writer_wait. */
+typedef struct writer {
+  pthread_t thread;
+  pthread_mutex_t mutex; /* guards all below */
+  pthread_cond_t changed;
+  bool running;
+  bool posted; /* a leaf waits or is being written */
+  bool stop;
+  int fd;
+  deai_bytes leaf;
+  uint64_t offset;
+  int32_t status;
+  blocks_error err;
+} writer;
 
 struct blocks_import {
   blocks_store *store; /* NULL: hash only */
@@ -37,7 +54,66 @@ struct blocks_import {
   uint64_t flushed;   /* of them on their way to the disk */
   blocks_buf digests; /* 32 bytes a leaf */
   blocks_buf crcs;    /* 4 bytes a leaf */
+  writer writer;
 };
+
+static void *writer_run(void *user) {
+  writer *w = user;
+  (void)pthread_mutex_lock(&w->mutex);
+  for (;;) {
+    while (!w->posted && !w->stop)
+      (void)pthread_cond_wait(&w->changed, &w->mutex);
+    if (!w->posted) break;
+    (void)pthread_mutex_unlock(&w->mutex);
+    int32_t status = blocks_write_at(w->fd, w->offset, w->leaf.ptr, (size_t)w->leaf.len, &w->err);
+    (void)pthread_mutex_lock(&w->mutex);
+    w->status = status;
+    w->posted = false;
+    (void)pthread_cond_broadcast(&w->changed);
+  }
+  (void)pthread_mutex_unlock(&w->mutex);
+  return NULL;
+}
+
+static int32_t writer_start(writer *w, int fd, blocks_error *err) {
+  w->fd = fd;
+  (void)pthread_mutex_init(&w->mutex, NULL);
+  (void)pthread_cond_init(&w->changed, NULL);
+  int rc = pthread_create(&w->thread, NULL, writer_run, w);
+  w->running = rc == 0;
+  return rc == 0 ? DEAI_OK : blocks_fail_errno(err, rc, "thread of an import");
+}
+
+static void writer_stop(writer *w) {
+  if (!w->running) return;
+  (void)pthread_mutex_lock(&w->mutex);
+  w->stop = true;
+  (void)pthread_cond_broadcast(&w->changed);
+  (void)pthread_mutex_unlock(&w->mutex);
+  (void)pthread_join(w->thread, NULL);
+  (void)pthread_mutex_destroy(&w->mutex);
+  (void)pthread_cond_destroy(&w->changed);
+  w->running = false;
+}
+
+static void writer_post(writer *w, deai_bytes leaf, uint64_t offset) {
+  (void)pthread_mutex_lock(&w->mutex);
+  w->leaf = leaf;
+  w->offset = offset;
+  w->posted = true;
+  (void)pthread_cond_broadcast(&w->changed);
+  (void)pthread_mutex_unlock(&w->mutex);
+}
+
+static int32_t writer_wait(writer *w, blocks_error *err) {
+  (void)pthread_mutex_lock(&w->mutex);
+  while (w->posted)
+    (void)pthread_cond_wait(&w->changed, &w->mutex);
+  int32_t status = w->status;
+  if (status != DEAI_OK && err != NULL) *err = w->err;
+  (void)pthread_mutex_unlock(&w->mutex);
+  return status;
+}
 
 /* --- the balanced tree --- */
 
@@ -114,38 +190,47 @@ static int32_t grow_file(blocks_import *import, uint64_t need, blocks_error *err
   return status;
 }
 
-static int32_t store_leaf(blocks_import *import, deai_bytes leaf, const uint8_t *digest,
-                          blocks_error *err) {
-  uint8_t crc[4];
-  int32_t status = grow_file(import, import->written + leaf.len, err);
-  if (status != DEAI_OK) return status;
-  blocks_put_u32(crc, blocks_crc32c(0, leaf.ptr, (size_t)leaf.len));
-  status = blocks_write_at(import->fd, import->written, leaf.ptr, (size_t)leaf.len, err);
-  if (status == DEAI_OK) status = blocks_buf_add(&import->digests, digest, DEAI_HASH_BYTES);
-  if (status == DEAI_OK) status = blocks_buf_add(&import->crcs, crc, sizeof crc);
-  if (status != DEAI_OK) return status;
+/* notes what a written leaf is and tells the disk to start, a hint whose answer is not needed */
+static int32_t note_leaf(blocks_import *import, deai_bytes leaf, const uint8_t *digest,
+                         uint32_t crc) {
+  uint8_t bytes[4];
+  blocks_put_u32(bytes, crc);
+  int32_t status = blocks_buf_add(&import->digests, digest, DEAI_HASH_BYTES);
+  if (status == DEAI_OK) status = blocks_buf_add(&import->crcs, bytes, sizeof bytes);
   import->written += leaf.len;
   if (import->written - import->flushed >= WRITEBACK_BYTES) {
-    /* only a hint: what counts is the sync at the end, so its answer is not needed */
     (void)sync_file_range(import->fd, (off_t)import->flushed,
                           (off_t)(import->written - import->flushed), SYNC_FILE_RANGE_WRITE);
     import->flushed = import->written;
   }
-  return DEAI_OK;
+  return status;
+}
+
+/* hashes a leaf while it is written to the file */
+static int32_t file_leaf(blocks_import *import, deai_bytes leaf, uint8_t *digest,
+                         blocks_error *err) {
+  int32_t status = grow_file(import, import->written + leaf.len, err);
+  if (status != DEAI_OK) return status;
+  writer_post(&import->writer, leaf, import->written);
+  blocks_sha256(leaf, digest);
+  uint32_t crc = blocks_crc32c(0, leaf.ptr, (size_t)leaf.len);
+  status = writer_wait(&import->writer, err);
+  return status == DEAI_OK ? note_leaf(import, leaf, digest, crc) : status;
 }
 
 static int32_t add_leaf(blocks_import *import, deai_bytes leaf, blocks_error *err) {
   uint8_t digest[DEAI_HASH_BYTES];
   int32_t status = DEAI_OK;
-  blocks_sha256(leaf, digest);
+  if (import->fd >= 0)
+    status = file_leaf(import, leaf, digest, err);
+  else
+    blocks_sha256(leaf, digest);
+  if (status != DEAI_OK) return status;
   blocks_child child = {
       .cid = blocks_leaf_cid(digest), .file_bytes = leaf.len, .dag_bytes = leaf.len};
-  if (import->fd >= 0)
-    status = store_leaf(import, leaf, digest, err);
-  else if (import->store != NULL)
+  if (import->fd < 0 && import->store != NULL)
     status = blocks_store_put_checked(import->store, &child.cid, leaf, err);
-  if (status != DEAI_OK) return status;
-  return tree_add(import, &child, err);
+  return status == DEAI_OK ? tree_add(import, &child, err) : status;
 }
 
 static int32_t add_leaves(blocks_import *import, deai_bytes bytes, blocks_error *err) {
@@ -191,6 +276,8 @@ static int32_t go_large(blocks_import *import, blocks_error *err) {
     }
     if (status != DEAI_OK) return status;
     import->reserved = room;
+    status = writer_start(&import->writer, import->fd, err);
+    if (status != DEAI_OK) return status;
   }
   int32_t status = add_leaves(import, blocks_buf_bytes(&import->buf), err);
   import->buf.len = 0;
@@ -273,6 +360,7 @@ static int32_t fill_known(blocks_import *import, const blocks_cid *root, blocks_
 static int32_t finish_large(blocks_import *import, const blocks_cid *root, blocks_error *err) {
   blocks_store *store = import->store;
   blocks_file_spec known;
+  writer_stop(&import->writer);
   int32_t status = blocks_file_find(store, root, &known, err);
   if (status == DEAI_OK) {
     status = fill_known(import, root, err);
@@ -311,6 +399,7 @@ int32_t blocks_import_finish(blocks_import *import, blocks_import_result *out, b
 
 void blocks_import_end(blocks_import *import) {
   if (import == NULL) return;
+  writer_stop(&import->writer);
   if (import->fd >= 0)
     blocks_file_discard(import->store, import->number, import->fd, import->reserved);
   for (uint32_t i = 0; i < LEVELS_MAX; i++)

@@ -11,7 +11,8 @@
    of packs. A small file is durable after blocks_store_sync, so that many share one; finish of a
    large one syncs by itself.
 
-   Threads  [worker]; one thread a blocks_import, any number of them beside each other.
+   Threads  [worker]; one thread a blocks_import, any number of them beside each other. A large
+            import runs one thread of its own, which writes a leaf while the caller hashes it.
    Memory   At most 5 MiB and 40 bytes a leaf.
    Limits   Profile unixfs-v1-2025 only (others: DEAI_EUNSUPPORTED); 2^32 - 1 leaves, so 4 PiB. */
 
