@@ -9,53 +9,70 @@ static void quantise(const float *x, uint32_t n, int8_t *q, float *d, int32_t *a
     d[b] = lm_quantise_block(x + (size_t)b * LM_BLOCK, q + (size_t)b * LM_BLOCK, &asum[b]);
 }
 
-/* dot returns I of M3 for one row (lane of its group) and one column. */
-static int32_t dot(const lm_packed *w, const uint8_t *block, uint32_t lane, const int8_t *a,
-                   int32_t asum) {
+static int32_t dot_q8(const uint8_t *block, const int8_t *a) {
+  int8_t q[LM_BLOCK];
   int32_t sum = 0;
-  for (uint32_t i = 0; w->format == LM_Q8_0 && i < LM_BLOCK; i++) {
-    int8_t q;
-    memcpy(&q, block + (size_t)(i / 4) * 32 + lane * 4 + i % 4, 1);
-    sum += q * a[i];
-  }
-  if (w->format == LM_Q8_0) return sum;
-  for (uint32_t i = 0; i < 16; i++) {
-    uint8_t pair = block[(size_t)(i / 4) * 32 + lane * 4 + i % 4];
-    sum += (pair & 15) * a[i] + (pair >> 4) * a[i + 16];
-  }
-  return w->format == LM_Q4_0 ? sum - 8 * asum : sum;
+  for (int v = 0; v < 8; v++)
+    memcpy(q + (ptrdiff_t)4 * v, block + (ptrdiff_t)32 * v, 4);
+  for (int i = 0; i < LM_BLOCK; i++)
+    sum += q[i] * a[i];
+  return sum;
 }
 
-static float dot_row(const lm_packed *w, uint32_t group, uint32_t lane, const lm_acts *acts,
-                     uint32_t column, uint32_t *fault) {
+static int32_t dot_q4(const uint8_t *block, const int8_t *a) {
+  uint8_t q[LM_BLOCK / 2];
+  int32_t sum = 0;
+  for (int v = 0; v < 4; v++)
+    memcpy(q + (ptrdiff_t)4 * v, block + (ptrdiff_t)32 * v, 4);
+  for (int i = 0; i < LM_BLOCK / 2; i++)
+    sum += (q[i] & 15) * a[i] + (q[i] >> 4) * a[i + 16];
+  return sum;
+}
+
+/* dots sets sums to I of M3 for the 8 rows of a group and one column of one block. */
+static void dots(const lm_packed *w, const uint8_t *block, const int8_t *a, int32_t asum,
+                 int32_t *sums) {
+  int32_t bias = w->format == LM_Q4_0 ? 8 * asum : 0;
+  for (uint32_t lane = 0; lane < 8; lane++) {
+    const uint8_t *row = block + (size_t)lane * 4;
+    sums[lane] = w->format == LM_Q8_0 ? dot_q8(row, a) : dot_q4(row, a) - bias;
+  }
+}
+
+static void dot_group(const lm_packed *w, uint32_t group, const lm_acts *acts, uint32_t column,
+                      float *y, uint32_t rows, uint32_t *fault) {
   bool has_min = w->format == LM_Q4_1;
   uint32_t block_bytes = w->format == LM_Q8_0 ? 256 : 128;
-  float unit = lm_pow2(w->exponent);
-  uint32_t acc = 0;
+  float unit = lm_pow2(w->exponent); /* x 2^xT is exact wherever it stands (N6) */
+  uint32_t acc[8] = {0};
   for (uint32_t b = 0; b < w->blocks; b++) {
     size_t at = (size_t)group * w->blocks + b;
-    const uint16_t *scale = w->scales + at * (has_min ? 16 : 8) + lane;
+    const uint16_t *scale = w->scales + at * (has_min ? 16 : 8);
     size_t in = (size_t)column * acts->blocks + b;
     const int8_t *a = acts->q + (size_t)column * acts->cols + (size_t)b * LM_BLOCK;
-    int32_t sum = dot(w, w->quants + at * block_bytes, lane, a, acts->asum[in]);
-    float s = lm_half(scale[0]) * unit * acts->d[in]; /* x 2^xT is exact (N6) */
-    float p = (float)sum * s;
-    if (has_min) {
-      float low = lm_half(scale[8]) * unit * acts->da[in];
-      p = p + low;
+    int32_t sums[8];
+    dots(w, w->quants + at * block_bytes, a, acts->asum[in], sums);
+    for (uint32_t lane = 0; lane < 8; lane++) {
+      float s = (lm_half(scale[lane]) * unit) * acts->d[in];
+      float p = (float)sums[lane] * s;
+      float low = has_min ? (lm_half(scale[8 + lane]) * unit) * acts->da[in] : 0.0f;
+      if (has_min) p = p + low;
+      acc[lane] += (uint32_t)(int32_t)p;
     }
-    acc += (uint32_t)(int32_t)p;
   }
-  return lm_store((float)(int32_t)acc * lm_pow2(acts->e[column] - w->exponent), fault);
+  float down = lm_pow2(acts->e[column] - w->exponent);
+  for (uint32_t lane = 0; lane < rows; lane++)
+    y[lane] = lm_store((float)(int32_t)acc[lane] * down, fault);
 }
 
 static void matmul(const lm_packed *w, uint32_t group, uint32_t groups, const lm_acts *acts,
                    uint32_t first, uint32_t count, float *y, size_t stride, uint32_t *faults) {
-  uint32_t rows = groups * 8;
-  if (rows > w->rows - group * 8) rows = w->rows - group * 8;
-  for (uint32_t c = 0; c < count; c++)
-    for (uint32_t r = 0; r < rows; r++)
-      y[c * stride + r] = dot_row(w, group + r / 8, r % 8, acts, first + c, &faults[c]);
+  for (uint32_t g = 0; g < groups; g++) {
+    uint32_t left = w->rows - (group + g) * 8;
+    for (uint32_t c = 0; c < count; c++)
+      dot_group(w, group + g, acts, first + c, y + c * stride + (size_t)g * 8, left < 8 ? left : 8,
+                &faults[c]);
+  }
 }
 
 static void add(float *x, const float *y, uint32_t n, uint32_t *fault) {
