@@ -88,11 +88,18 @@ struct deai_ledger_ctx {
   uint32_t key_is_owner; /* 1 when the key's rights hold "*" */
 };
 
+typedef struct deai_ledger_table {
+  const char *name;    /* NULL ends the list */
+  uint32_t one_bucket; /* 1: genesis must declare it with bits 0, so that iterate is in key order;
+                           for small tables and queues */
+  uint32_t reserved;
+} deai_ledger_table;
+
 typedef struct deai_ledger_module {
-  uint32_t size;             /* of this struct */
-  uint32_t rules;            /* version of the rules this code follows */
-  const char *id;            /* "account/1" */
-  const char *const *tables; /* NULL-ended */
+  uint32_t size;                   /* of this struct */
+  uint32_t rules;                  /* version of the rules this code follows */
+  const char *id;                  /* "account/1" */
+  const deai_ledger_table *tables; /* ends with a row without name */
 
   /* genesis writes the first records */
   int32_t (*genesis)(deai_ledger_ctx *ctx, const deai_genesis *genesis);

@@ -50,8 +50,7 @@ typedef struct deai_buffer {
 } deai_buffer;
 
 /* Flags of a part. */
-#define DEAI_PART_END  1u /* the last part of its direction */
-#define DEAI_PART_MORE 8u /* the body goes on in the next part */
+#define DEAI_PART_END 1u /* the last part of its direction */
 
 /* One part of a stream. The sender sets size and what it uses; zero means absent. */
 typedef struct deai_part {

@@ -15,6 +15,7 @@ extern "C" {
    Limits   A head is at most DEAI_HEAD_MAX bytes, a body DEAI_BODY_MAX, and DEAI_PEER_BODY_MAX in
             one frame between nodes. */
 
+#define DEAI_WIRE_VERSION    1u        /* the version spoken, in HELLO's v */
 #define DEAI_HEAD_MAX        65536u    /* bytes of the head of one part */
 #define DEAI_BODY_MAX        1048576u  /* bytes of the body of one part */
 #define DEAI_PEER_BODY_MAX   65536u    /* bytes of body in one frame between nodes */
