@@ -4,8 +4,8 @@
 #include "plugins/compute/lm/backend.h"
 
 /* The backend for processors: portable C and AVX2 kernels with the same bits. config.device picks
-   the kernels ("c", "avx2"; NULL or "" = AVX2 where the processor has it), config.threads the number
-   of threads (0 = one for each core this process may use, at most LM_CPU_THREADS_MAX).
+   the kernels ("c", "avx2"; NULL or "" = AVX2 where the processor has it), config.threads the
+   number of threads (0 = one for each core this process may use, at most LM_CPU_THREADS_MAX).
 
    Threads  forward wakes threads - 1 helpers, which spin at barriers inside the call and sleep
             between calls.

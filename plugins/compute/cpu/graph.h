@@ -13,8 +13,8 @@
 /* The graph of one pass on the threads of a pool (backend.h names its steps).
 
    Steps of a layer, with a barrier between them: norm + quantise; q, k, v with RoPE, quantised, K
-   and V into the caches; attention; quantise; output + residual; norm + quantise; gate and up; quantise;
-   down + residual. Threads take units of a step (heads, groups of rows, columns) from a counter.
+   and V into the caches; attention; quantise; output + residual; norm + quantise; gate and up;
+   quantise; down + residual. Threads take units of a step (heads, groups of rows, columns) from a counter.
    With one column every thread makes the quantised column for itself, which saves those barriers.
 
    Threads  lm_graph_run by one thread at a time.
@@ -55,7 +55,8 @@ struct lm_backend {
   const lm_outputs *outputs;
 };
 
-/* lm_graph_open allocates the room of a pass; model, shape, kernels and threads are set. DEAI_ENOMEM. */
+/* lm_graph_open allocates the room of a pass; model, shape, kernels and threads are set.
+   DEAI_ENOMEM. */
 DEAI_MUST_CHECK int32_t lm_graph_open(lm_backend *backend);
 
 /* lm_graph_close frees it. */

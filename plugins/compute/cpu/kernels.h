@@ -12,13 +12,13 @@
    Both give the same bits on every input (arithmetic.md; the rule of each kernel is named below).
 
    Layout of weights (arithmetic.md 7): 8 rows form a group; within a group each block of 32 weights
-   is 4 (Q4) or 8 (Q8) vectors of 32 bytes, vector v holding the 4-byte word v of each of the 8 rows.
-   Scales lie apart: for each block 8 f16 d, and for Q4_1 then 8 f16 m. So one word of activations
-   feeds 8 rows and no sum crosses lanes. Missing rows of the last group are zero.
+   is 4 (Q4) or 8 (Q8) vectors of 32 bytes, vector v holding the 4-byte word v of each of the 8
+   rows. Scales lie apart: for each block 8 f16 d, and for Q4_1 then 8 f16 m. So one word of
+   activations feeds 8 rows and no sum crosses lanes. Missing rows of the last group are zero.
 
    Layout of a cache, for each layer and kv head: K in groups of 8 positions like Q8 weights, with 8
-   float d for each block; V in pairs of positions, the two values of a pair side by side, with the d
-   of a block running along the positions.
+   float d for each block; V in pairs of positions, the two values of a pair side by side, with the
+   d of a block running along the positions.
 
    Threads  [any]; kernels share nothing.
    Memory   Nothing is allocated. Vectors of floats given to scores, softmax and values have room up

@@ -392,8 +392,8 @@ static void softmax(float *x, uint32_t n) {
     _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), inverse));
 }
 
-/* weigh writes C_i of A3 for n positions, each pair as two words of 16-bit halves: the low 11 bits of
-   both, then the bits above. Positions from n to the end of the last eight weigh nothing. */
+/* weigh writes C_i of A3 for n positions, each pair as two words of 16-bit halves: the low 11 bits
+   of both, then the bits above. Positions from n to the end of the last eight weigh nothing. */
 static void weigh(const float *p, const float *d, uint32_t n, int32_t e, int32_t *room) {
   const __m256i low = _mm256_set1_epi32(0x7ff);
   for (uint32_t i = 0; i < n; i += 8) {

@@ -67,7 +67,8 @@ typedef struct lm_backend_ops {
   int32_t (*open)(const lm_model *model, const lm_backend_config *config, lm_backend **backend_out,
                   lm_error *error);
 
-  /* describe returns one line for people: device, kernels, threads. Lives as long as the backend. */
+  /* describe returns one line for people: device, kernels, threads. Lives as long as the
+     backend. */
   const char *(*describe)(const lm_backend *backend);
 
   /* memory returns the bytes the weights hold on the device. */
@@ -87,8 +88,8 @@ typedef struct lm_backend_ops {
   void (*cache_delete)(lm_cache *cache);
 
   /* forward computes count columns (see the page). DEAI_EINVAL, with nothing changed, when a
-     position is not the next of its cache or beyond it, a token is not in the vocabulary or count is
-     outside the limits; DEAI_EIO when the device was lost: the backend must then be closed. */
+     position is not the next of its cache or beyond it, a token is not in the vocabulary or count
+     is outside the limits; DEAI_EIO when the device was lost: the backend must then be closed. */
   int32_t (*forward)(lm_backend *backend, const lm_column *columns, uint32_t count,
                      const lm_outputs *outputs);
 

@@ -182,7 +182,8 @@ void lm_rope_apply(float *head, const float *table, uint32_t pairs, uint32_t *fa
    2 * pairs. */
 void lm_rope_table(float *table, uint32_t ctx, uint32_t pairs, double base, double factor);
 
-/* lm_ln returns the natural logarithm of a positive normal x in double, by + - x / only (F8, A9). */
+/* lm_ln returns the natural logarithm of a positive normal x in double, by + - x / only (F8,
+   A9). */
 double lm_ln(double x);
 
 /* lm_inverse_root returns 1 / sqrt(n) as a float, by + - x / in double only (A1). */

@@ -39,8 +39,9 @@ void lm_filter_open(lm_filter *filter, const deai_bytes *stops, uint32_t stop_co
 /* lm_filter_close frees the buffers. */
 void lm_filter_close(lm_filter *filter);
 
-/* lm_filter_feed takes the bytes of one token and sets *out to the text that may go out, valid until
-   the next call. *out ends before a stop string when one was found (filter->stopped). DEAI_ENOMEM. */
+/* lm_filter_feed takes the bytes of one token and sets *out to the text that may go out, valid
+   until the next call. *out ends before a stop string when one was found (filter->stopped).
+   DEAI_ENOMEM. */
 DEAI_MUST_CHECK int32_t lm_filter_feed(lm_filter *filter, deai_bytes bytes, deai_bytes *out);
 
 /* lm_filter_flush sets *out to all that was held back: the answer ends here. DEAI_ENOMEM. */

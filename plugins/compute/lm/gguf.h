@@ -10,11 +10,11 @@
 
 /* An lm_gguf is the header of a GGUF v3 file (format: ggml docs/gguf.md): its keys, and where its
    tensors lie. The file is untrusted. Every count and length is compared with a cap and with what
-   the file can still hold before anything is allocated; keys and tensor names are unique; each tensor
-   is aligned and ends within the file.
+   the file can still hold before anything is allocated; keys and tensor names are unique; each
+   tensor is aligned and ends within the file.
 
-   The header is read with pread into one buffer that all answers point into. Nothing is mapped, so a
-   file that shrinks later gives DEAI_EIO from lm_gguf_read and no signal.
+   The header is read with pread into one buffer that all answers point into. Nothing is mapped, so
+   a file that shrinks later gives DEAI_EIO from lm_gguf_read and no signal.
 
    Threads  [any]; a header does not change after open.
    Memory   Freed by lm_gguf_close. It keeps its own descriptor.
@@ -85,8 +85,8 @@ DEAI_MUST_CHECK int32_t lm_gguf_text(const lm_gguf *gguf, const char *key, deai_
 /* lm_gguf_list sets *out to an array key; DEAI_ENOTFOUND, DEAI_EINVAL. */
 DEAI_MUST_CHECK int32_t lm_gguf_list(const lm_gguf *gguf, const char *key, lm_gguf_array *out);
 
-/* lm_gguf_texts sets *out to a fresh table (free it) of the strings of an array key and *count_out to
-   their number, at most max. DEAI_ENOTFOUND, DEAI_EINVAL (no array of strings), DEAI_ETOOLARGE,
+/* lm_gguf_texts sets *out to a fresh table (free it) of the strings of an array key and *count_out
+   to their number, at most max. DEAI_ENOTFOUND, DEAI_EINVAL (no array of strings), DEAI_ETOOLARGE,
    DEAI_ENOMEM. */
 DEAI_MUST_CHECK int32_t lm_gguf_texts(const lm_gguf *gguf, const char *key, uint64_t max,
                                       deai_str **out, uint64_t *count_out);

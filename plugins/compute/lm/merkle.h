@@ -5,7 +5,8 @@
 
 #include <stdint.h>
 
-/* An lm_merkle is the hash tree over the output positions of an answer, as it grows (RFC 6962, 2.1).
+/* An lm_merkle is the hash tree over the output positions of an answer, as it grows (RFC 6962,
+   2.1).
 
    Only the roots of the complete subtrees on the right edge are kept: one for each bit of count.
 

@@ -16,8 +16,8 @@
 
    The matrices travel once from the file to the device through lm_model_read, in blocks of 32
    weights of one of three formats; F32 and F16 matrices are re-quantised on the way (arithmetic.md
-   M7). Every block is checked on that way, and the tensor exponent xT (M6) is computed from the very
-   bytes handed out, so a file that changes while it is read cannot break the bound.
+   M7). Every block is checked on that way, and the tensor exponent xT (M6) is computed from the
+   very bytes handed out, so a file that changes while it is read cannot break the bound.
 
    Threads  [any] for the getters; lm_model_read by one thread at a time.
    Memory   The model owns all it returns until lm_model_close. It keeps its own descriptor.
@@ -100,7 +100,8 @@ const lm_matrix *lm_model_embedding(const lm_model *model);
 /* lm_model_output returns the output matrix: the same pointer as lm_model_embedding when tied. */
 const lm_matrix *lm_model_output(const lm_model *model);
 
-/* lm_model_attn_norm returns the embd weights of the norm before the attention of layer, past N3. */
+/* lm_model_attn_norm returns the embd weights of the norm before the attention of layer, past
+   N3. */
 const float *lm_model_attn_norm(const lm_model *model, uint32_t layer);
 
 /* lm_model_ffn_norm returns the embd weights of the norm before the feed-forward of layer. */
@@ -122,8 +123,8 @@ deai_str lm_model_template(const lm_model *model);
 /* lm_model_name returns general.name, or "unnamed". */
 deai_str lm_model_name(const lm_model *model);
 
-/* lm_model_ends tells whether token id ends an answer: the end-of-turn and end-of-text tokens of the
-   file and of its chat template. */
+/* lm_model_ends tells whether token id ends an answer: the end-of-turn and end-of-text tokens of
+   the file and of its chat template. */
 bool lm_model_ends(const lm_model *model, uint32_t id);
 
 /* An lm_matrix_sink takes row_count whole rows from first_row on, blocks of the matrix's format one
@@ -132,8 +133,8 @@ typedef int32_t lm_matrix_sink(void *user, uint32_t first_row, uint32_t row_coun
                                const uint8_t *blocks);
 
 /* lm_model_read hands all rows of matrix to sink in rising order and sets *exponent_out to xT (M6).
-   DEAI_EIO when the file ends early, DEAI_EINVAL for a scale that is Inf or NaN or too large for the
-   bound. The device is complete, and xT known, only after DEAI_OK. [worker] */
+   DEAI_EIO when the file ends early, DEAI_EINVAL for a scale that is Inf or NaN or too large for
+   the bound. The device is complete, and xT known, only after DEAI_OK. [worker] */
 DEAI_MUST_CHECK int32_t lm_model_read(const lm_model *model, const lm_matrix *matrix,
                                       lm_matrix_sink *sink, void *user, int32_t *exponent_out,
                                       lm_error *error);

@@ -45,8 +45,8 @@ DEAI_MUST_CHECK int32_t lm_sampler_pick(const lm_sampler *sampler, const float *
                                         uint32_t count, uint64_t position, uint32_t *id_out);
 
 /* lm_logprobs writes rows: first the chosen token, then the top best (0..LM_LOGPROBS_MAX, at most
-   count) by logit descending, id ascending, the chosen one again where it is among them. Returns the
-   number of rows, 1 + top. */
+   count) by logit descending, id ascending, the chosen one again where it is among them. Returns
+   the number of rows, 1 + top. */
 uint32_t lm_logprobs(const float *logits, uint32_t count, uint32_t chosen, uint32_t top,
                      lm_logprob rows[1 + LM_LOGPROBS_MAX]);
 

@@ -23,27 +23,27 @@
    cancel between two steps. lm_session_step takes several sessions at once: their columns share the
    pass and the weights cross the memory bus once for all of them.
 
-   Text   A step's text is whole UTF-8: an incomplete character waits for the next token, a byte that
-          can no longer become one turns into U+FFFD. What may be the beginning of a stop string
-          waits too; the stop string itself is never given out. Control tokens have no text.
-   Tokens The token that ends an answer (end-of-turn, or the one that completes a stop string) counts
-          as an output token: it is in n and in the root.
+   Text   A step's text is whole UTF-8: an incomplete character waits for the next token, a byte
+          that can no longer become one turns into U+FFFD. What may be the beginning of a stop
+          string waits too; the stop string itself is never given out. Control tokens have no text.
+   Tokens The token that ends an answer (end-of-turn, or the one that completes a stop string)
+          counts as an output token: it is in n and in the root.
    Forced Output tokens another provider has delivered: positions 0.. of the output, not given out
-          again. The text filter runs over them silently, so the answer goes on to the byte. When the
-          last of them ends the answer, the session ends with finish = stop.
+          again. The text filter runs over them silently, so the answer goes on to the byte. When
+          the last of them ends the answer, the session ends with finish = stop.
    Root   RFC 6962 tree over all output positions i, forced too: leaf(i) = SHA-256(0x00 || u32 i ||
           u32 token || SHA-256(hidden) || SHA-256(logits)), floats and integers little-endian.
    Replay All output tokens are forced and max = their number; wrong = the first i that the sampler
           does not choose from the logits of its position, -1 when it chooses them all.
    Reuse  A cache keeps its tokens after the session. The next session of the same (caller, origin)
-          starts behind the common prefix; nobody else's prefix is ever reused, so the time an answer
-          takes tells nothing about other callers.
+          starts behind the common prefix; nobody else's prefix is ever reused, so the time an
+          answer takes tells nothing about other callers.
 
    Threads  Engine calls and steps are serialised by a lock inside the engine: any thread may call,
             one session by one thread at a time. open and close do not wait for the device longer
             than the step in progress.
-   Memory   ids, stop strings and keys are copied at open. A step's text and rows live until the next
-            call on that session. An engine owns its backend, not its model.
+   Memory   ids, stop strings and keys are copied at open. A step's text and rows live until the
+            next call on that session. An engine owns its backend, not its model.
    Limits   prompt + max <= ctx of the engine, else DEAI_EINVAL with both numbers.
             LM_STOPS_MAX stop strings of 1..LM_STOP_BYTES_MAX bytes.
    Caveats  A numeric fault (N3) ends the session with DEAI_EINVAL "numeric fault at position t": it
@@ -124,8 +124,8 @@ uint32_t lm_engine_caches(const lm_engine *engine);
 /* lm_engine_describe returns one line about the device; lives as long as the engine. [any] */
 const char *lm_engine_describe(const lm_engine *engine);
 
-/* lm_session_open checks request and takes a cache. DEAI_EINVAL (limits, ids outside the vocabulary,
-   sampler), DEAI_EBUSY when every cache is taken, DEAI_ENOMEM. Computes nothing yet. */
+/* lm_session_open checks request and takes a cache. DEAI_EINVAL (limits, ids outside the
+   vocabulary, sampler), DEAI_EBUSY when every cache is taken, DEAI_ENOMEM. Computes nothing yet. */
 DEAI_MUST_CHECK int32_t lm_session_open(lm_engine *engine, const lm_request *request,
                                         lm_session **session_out, lm_error *error);
 

@@ -44,7 +44,8 @@ static size_t contraction(const lm_split *split) {
   return 0;
 }
 
-/* run returns the end of the characters of class wanted from at on; *last_out = start of the last. */
+/* run returns the end of the characters of class wanted from at on; *last_out = start of the
+   last. */
 static size_t run(const lm_split *split, size_t at, char_class wanted, size_t *last_out) {
   size_t len;
   *last_out = at;

@@ -27,8 +27,8 @@ typedef struct lm_split {
 /* lm_split_next sets *start_out and *end_out to the next word; false at the end of the text. */
 bool lm_split_next(lm_split *split, size_t *start_out, size_t *end_out);
 
-/* lm_utf8_length returns the length of the valid UTF-8 character at text (len >= 1 bytes follow) and
-   sets *point_out, or returns 0 when there is none. */
+/* lm_utf8_length returns the length of the valid UTF-8 character at text (len >= 1 bytes follow)
+   and sets *point_out, or returns 0 when there is none. */
 size_t lm_utf8_length(const uint8_t *text, size_t len, uint32_t *point_out);
 
 #endif

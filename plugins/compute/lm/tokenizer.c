@@ -104,8 +104,8 @@ static uint32_t *find_slot(const lm_tokenizer *t, const names *table, const uint
   return &table->slots[at];
 }
 
-/* unmap writes the bytes a printable text stands for behind the arena; false when a character is not
-   one of the 256. */
+/* unmap writes the bytes a printable text stands for behind the arena; false when a character is
+   not one of the 256. */
 static bool unmap(lm_tokenizer *t, deai_str text, size_t *len_out) {
   uint8_t unprintable[68];
   fill_unprintable(unprintable);

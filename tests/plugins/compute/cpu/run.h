@@ -23,7 +23,8 @@ uint32_t run_tokens(lm_backend *backend, const lm_model *model, lm_cache *cache,
                     const uint32_t *ids, uint32_t first, uint32_t count, uint32_t chunk,
                     uint32_t want_from, run_output *each, void *user);
 
-/* run_hash returns a 64-bit digest of hidden and logits of ids on a fresh cache, and of the faults. */
+/* run_hash returns a 64-bit digest of hidden and logits of ids on a fresh cache, and of the
+   faults. */
 uint64_t run_hash(lm_backend *backend, const lm_model *model, const uint32_t *ids, uint32_t count,
                   uint32_t chunk);
 

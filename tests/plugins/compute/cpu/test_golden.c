@@ -9,8 +9,8 @@
 
 #include "host/base/banned.h"
 
-/* Roots of greedy and sampled answers, made once by the portable C kernels. A change of these bits is
-   a change of the rules: it needs a new rule number and a new file, rulesN.jsonl.
+/* Roots of greedy and sampled answers, made once by the portable C kernels. A change of these bits
+   is a change of the rules: it needs a new rule number and a new file, rulesN.jsonl.
 
    DEAI_GOLDEN_MAKE=1 prints the rows of the file, by the C kernels, in place of comparing. */
 

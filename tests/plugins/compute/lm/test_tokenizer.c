@@ -13,19 +13,8 @@
 
 #define TINY_TOKENS 12
 
-static const char *const tiny_tokens[TINY_TOKENS] = {"<|end|>",
-                                                     "<|end",
-                                                     "a",
-                                                     "b",
-                                                     "c",
-                                                     "ab",
-                                                     "abc",
-                                                     "\xC4\xA0",
-                                                     "\xC4\xA0"
-                                                     "a",
-                                                     "bc",
-                                                     "'",
-                                                     "s"};
+static const char *const tiny_tokens[TINY_TOKENS] = {
+    "<|end|>", "<|end", "a", "b", "c", "ab", "abc", "\xC4\xA0", "\304\240a", "bc", "'", "s"};
 static const int32_t tiny_types[TINY_TOKENS] = {3, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 static const char *const tiny_merges[] = {"a b", "b c", "ab c", "\xC4\xA0 a"};
 

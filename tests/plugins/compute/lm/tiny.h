@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A writer of GGUF files for tests: single values, and whole random llama models small enough to run
-   in milliseconds. */
+/* A writer of GGUF files for tests: single values, and whole random llama models small enough to
+   run in milliseconds. */
 
 typedef struct tiny_file {
   uint8_t *bytes;
