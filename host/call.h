@@ -23,7 +23,8 @@
 
 #define DEAI_CALL_GRACE_MS  5000u
 #define DEAI_CALL_KEEP_MAX  (2u << 20) /* bytes of caller's parts kept for a retry */
-#define DEAI_CALL_PARTS_MAX 8192u      /* parts that wait in one direction */
+#define DEAI_CALL_TAKE_MAX  (3u << 20)
+#define DEAI_CALL_PARTS_MAX 8192u /* parts that wait in one direction */
 #define DEAI_CALL_AVOID_MAX 64u
 
 typedef struct deai_call deai_call;
@@ -118,6 +119,10 @@ void deai_call_attach(deai_call *call, const deai_end_ops *ops, void *user);
    follows; an END is always taken. DEAI_ENOTFOUND: that direction or the call is over.
    DEAI_ENOMEM, DEAI_ETOOLARGE: refused, nothing changed. */
 DEAI_MUST_CHECK int32_t deai_call_send(deai_call *call, deai_side side, const deai_part *part);
+
+/* deai_call_take is send for a link, which has its own windows: it takes up to
+   DEAI_CALL_TAKE_MAX bytes, a window and the bodies put together from several frames. */
+DEAI_MUST_CHECK int32_t deai_call_take(deai_call *call, deai_side side, const deai_part *part);
 
 /* deai_call_fail sends the callee's END with status and text; does nothing when it has ended. */
 void deai_call_fail(deai_call *call, int32_t status, const char *format, ...)

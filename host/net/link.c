@@ -35,7 +35,8 @@ typedef struct ticket {
   uint64_t bytes;
   deai_buffer *gather; /* bodies of a part that came in several frames */
   uint64_t gather_len;
-  uint64_t gather_returned;
+  uint64_t gather_returned; /* given back before it was consumed; at most DEAI_BODY_MAX */
+  uint64_t gather_held;     /* of the body now put together: not yet given back */
   uint8_t *gather_head;
   uint64_t gather_head_len;
   uint8_t gather_kind;
@@ -337,21 +338,37 @@ static int32_t end_part(void *user, const deai_part *part) {
   return DEAI_OK;
 }
 
+/* gather_return gives back the place of a body that is still put together, so that a part may be
+   longer than the window; a second such part waits until the first was consumed. */
+static void gather_return(ticket *at) {
+  if (at->gather_returned + at->gather_held > DEAI_BODY_MAX) return;
+  at->gather_returned += at->gather_held;
+  at->owed += at->gather_held;
+  at->gather_held = 0;
+}
+
 static void end_consumed(void *user, uint64_t bytes) {
   ticket *at = user;
   uint64_t back = bytes < at->gather_returned ? bytes : at->gather_returned;
   at->gather_returned -= back;
   at->owed += bytes - back + at->overhead;
   at->overhead = 0;
+  gather_return(at);
   if (at->owed >= at->window / 4 && !at->link->over) send_window(at);
 }
 
 static void end_cancel(void *user, int32_t status) {
-  (void)status; /* the other side keeps its own time */
   ticket *at = user;
+  deai_call *call = at->call;
   deai_bytes empty_map = deai_bytes_of("\xa0", 1);
-  if (!at->link->over)
-    link_send(at->link, DEAI_FRAME_CANCEL, 0, at->id, empty_map, (deai_bytes){NULL, 0}, -1);
+  if (at->sent_first) { /* the other side ends it; it keeps its own time as well */
+    if (!at->link->over)
+      link_send(at->link, DEAI_FRAME_CANCEL, 0, at->id, empty_map, (deai_bytes){NULL, 0}, -1);
+    return;
+  }
+  at->call = NULL;
+  ticket_free(at);
+  deai_call_drop(call, DEAI_SIDE_CALLEE, status, "the caller gave up");
 }
 
 static void end_closed(void *user) {
@@ -426,7 +443,7 @@ static bool link_open(deai_link *link, ticket *at, const deai_call_head *head) {
 }
 
 static void input_send(deai_link *link, ticket *at, const deai_part *part) {
-  int32_t status = deai_call_send(at->call, at->ours ? DEAI_SIDE_CALLEE : DEAI_SIDE_CALLER, part);
+  int32_t status = deai_call_take(at->call, at->ours ? DEAI_SIDE_CALLEE : DEAI_SIDE_CALLER, part);
   if (status == DEAI_EAGAIN)
     link_fault(link, "expected parts within the window of ticket %llu, found more",
                (unsigned long long)at->id);
@@ -581,11 +598,12 @@ static void input_stream(deai_link *link, ticket *at, const deai_frame *frame, i
   gather_frame(link, at, frame);
   if (link->over) return;
   if (!more) {
+    at->gather_held = 0;
     input_gathered(link, at, frame->flags, &part);
     return;
   }
-  at->gather_returned += frame->body.len; /* its place in the window is given back at once */
-  at->owed += frame->body.len;
+  at->gather_held += frame->body.len;
+  gather_return(at);
   if (at->owed >= at->window / 4) send_window(at);
 }
 
@@ -643,7 +661,8 @@ static void input_ticket(deai_link *link, const deai_frame *frame, int32_t *atta
   } else {
     at = ticket_find(link, frame->ticket);
     if (at == NULL && !ticket_known(link, frame->ticket))
-      link_fault(link, "expected a known ticket, found %llu", (unsigned long long)frame->ticket);
+      link_fault(link, "expected a known ticket, found %llu in a frame of kind %u",
+                 (unsigned long long)frame->ticket, (unsigned)frame->kind);
     if (at == NULL) return; /* a late frame of a call that is over */
   }
   if (frame->kind == DEAI_FRAME_CANCEL) {

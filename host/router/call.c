@@ -12,7 +12,6 @@
 
 #include "host/base/banned.h"
 
-
 typedef struct part_node {
   struct part_node *next;
   deai_part part; /* its bytes lie in room, its body in buffer */
@@ -404,7 +403,8 @@ static int32_t send_checked(deai_call *call, deai_side side, deai_part *part) {
   return DEAI_OK;
 }
 
-int32_t deai_call_send(deai_call *call, deai_side side, const deai_part *given) {
+static int32_t call_send(deai_call *call, deai_side side, const deai_part *given,
+                         uint64_t queue_max) {
   stream *line = &call->streams[side];
   bool is_end = (given->flags & DEAI_PART_END) != 0;
   if (call->finished || line->sent_end) return DEAI_ENOTFOUND;
@@ -422,7 +422,7 @@ int32_t deai_call_send(deai_call *call, deai_side side, const deai_part *given) 
     return DEAI_OK;
   }
   bool full = line->queued_parts >= DEAI_CALL_PARTS_MAX ||
-              (line->queued_bytes > 0 && line->queued_bytes + part_cost(&part) > DEAI_WINDOW_MAX);
+              (line->queued_bytes > 0 && line->queued_bytes + part_cost(&part) > queue_max);
   if (!is_end && full) {
     line->blocked = true;
     return DEAI_EAGAIN;
@@ -430,6 +430,14 @@ int32_t deai_call_send(deai_call *call, deai_side side, const deai_part *given) 
   if (side == DEAI_SIDE_CALLEE && is_end && retry_callee(call, part.status, part.why))
     return DEAI_OK;
   return send_checked(call, side, &part);
+}
+
+int32_t deai_call_send(deai_call *call, deai_side side, const deai_part *part) {
+  return call_send(call, side, part, DEAI_WINDOW_MAX);
+}
+
+int32_t deai_call_take(deai_call *call, deai_side side, const deai_part *part) {
+  return call_send(call, side, part, DEAI_CALL_TAKE_MAX);
 }
 
 void deai_call_fail(deai_call *call, int32_t status, const char *format, ...) {

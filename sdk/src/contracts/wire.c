@@ -19,7 +19,7 @@ static const deai_field hello_rows[] = {
 const deai_table deai_hello_head_table = DEAI_TABLE_HEAD("hello", deai_hello_head, hello_rows);
 
 static const deai_field window_rows[] = {
-    DEAI_F_UINT(deai_window_head, c, "c", 1, DEAI_WINDOW_MAX),
+    DEAI_F_UINT(deai_window_head, c, "c", 1, DEAI_WINDOW_MAX + DEAI_HEAD_MAX + DEAI_BODY_MAX),
 };
 const deai_table deai_window_head_table = DEAI_TABLE_HEAD("window", deai_window_head, window_rows);
 

@@ -214,7 +214,8 @@ static void echo_ends_well(fixture *fix, uint32_t parts, uint64_t bytes) {
   deai_loop_run(fix->loop);
   ck_assert(who.closed);
   ck_assert_uint_eq(who.ends, 1);
-  ck_assert_msg(who.status == DEAI_OK, "%s", who.why);
+  ck_assert_msg(who.status == DEAI_OK, "%s: %s", who.why,
+                fix->child != NULL ? deai_child_reason(fix->child) : "in process");
   ck_assert_uint_eq(who.parts_back, bytes == 0 ? parts - 1 : parts);
   ck_assert_uint_eq(who.bytes_back, bytes * parts);
   ck_assert_uint_eq(who.mismatches, 0);
