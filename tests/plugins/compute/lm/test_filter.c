@@ -10,7 +10,7 @@ static void feed(lm_filter *filter, const char *bytes, const char *expected) {
   deai_bytes out;
   ck_assert_int_eq(lm_filter_feed(filter, deai_bytes_of(bytes, strlen(bytes)), &out), DEAI_OK);
   ck_assert_msg(out.len == strlen(expected), "'%s' gave %u bytes", bytes, (unsigned)out.len);
-  ck_assert_int_eq(memcmp(out.ptr, expected, out.len), 0);
+  if (out.len > 0) ck_assert_int_eq(memcmp(out.ptr, expected, out.len), 0);
 }
 
 static void flush(lm_filter *filter, const char *expected) {
