@@ -62,7 +62,8 @@ static int32_t apply_misfit(deai_ledger *ledger, const deai_entry *entry, char *
   char what[256];
   deai_entry *ours = NULL;
   (void)snprintf(what, sizeof what, "%.200s", err);
-  if (ledger->head.height > 0 &&
+  int32_t forked = memcmp(entry->block.p, ledger->head.hash, DEAI_HASH_BYTES) != 0;
+  if (forked && ledger->head.height > 0 &&
       own_entry(ledger, ledger->head.height, &ours, err, err_cap) != DEAI_OK)
     ours = NULL;
   int32_t status = contradict(ledger, entry, ours, what, err, err_cap);
