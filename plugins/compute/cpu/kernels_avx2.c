@@ -9,9 +9,10 @@
 
 #include "host/base/banned.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#define TILE   4 /* columns that share one pass over a group */
-#define CHUNK  4 /* groups that stay in the first cache while the columns pass */
+#define INLINE   static inline __attribute__((always_inline))
+#define PREFETCH 2048 /* bytes ahead: one column alone waits for memory, not for arithmetic */
+#define TILE     4    /* columns that share one pass over a group */
+#define CHUNK    4    /* groups that stay in the first cache while the columns pass */
 
 INLINE __m256 bits8(uint32_t bits) {
   return _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)bits));
@@ -244,6 +245,11 @@ INLINE void tile(const lm_packed *w, uint32_t group, const lm_acts *acts, uint32
       dot_q8(block, &at, (size_t)b * LM_BLOCK, count, sums);
     else
       dot_q4(block, &at, (size_t)b * LM_BLOCK, count, sums);
+    if (count == 1) {
+      for (size_t line = 0; line < block_bytes; line += 64)
+        _mm_prefetch((const char *)block + PREFETCH + line, _MM_HINT_T0);
+      _mm_prefetch((const char *)scale + PREFETCH / 4, _MM_HINT_T0);
+    }
     __m256 d = _mm256_mul_ps(half8(scale), unit);
     __m256 m = format == LM_Q4_1 ? _mm256_mul_ps(half8(scale + 8), unit) : d;
     for (int c = 0; c < count; c++) {
