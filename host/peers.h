@@ -1,0 +1,31 @@
+#ifndef DEAI_HOST_PEERS_H
+#define DEAI_HOST_PEERS_H
+
+#include "host/call.h"
+
+/* The seam between the router and net: which members offer a service, and how to reach one.
+
+   Threads  [loop]
+   Memory   What list writes is a copy; keys are 32 bytes. */
+
+#define DEAI_PEERS_MAX 64u
+
+typedef struct deai_peer_offer {
+  uint8_t key[DEAI_KEY_BYTES];
+  uint64_t price_in;   /* 10^-9 coin a unit in */
+  uint64_t price_out;  /* a unit out */
+  uint64_t latency_us; /* measured round trip */
+  uint32_t busy;       /* calls it serves for us now */
+} deai_peer_offer;
+
+typedef struct deai_peers {
+  void *user;
+  /* list writes up to cap connected members that offer service (and model, when not empty) and
+     returns how many there are. */
+  uint32_t (*list)(void *user, deai_str service, deai_bytes model, deai_peer_offer *out,
+                   uint32_t cap);
+  /* serve makes the member the callee of call; negative when it is not connected. */
+  int32_t (*serve)(void *user, const uint8_t key[DEAI_KEY_BYTES], deai_call *call);
+} deai_peers;
+
+#endif

@@ -1,0 +1,479 @@
+#include "router.h"
+
+#include "deai/contracts/lm.h"
+#include "deai/contracts/wire.h"
+#include "host/base/assertion.h"
+#include "host/base/hash.h"
+#include "host/base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "host/base/banned.h"
+
+#define TRIED_TEXT_MAX 1024u
+
+typedef struct offer_row {
+  deai_offering offering;
+  bool enabled;
+  uint64_t args_len;
+  uint8_t args[DEAI_ROUTER_OFFER_ARGS];
+} offer_row;
+
+struct deai_router {
+  deai_loop *loop;
+  uint8_t own[DEAI_KEY_BYTES];
+  uint8_t origin_key[32];
+  deai_peers peers;
+  deai_settle settle;
+  offer_row *rows[DEAI_ROUTER_OFFERS_MAX];
+  uint32_t row_count;
+  deai_task_fn *changed;
+  void *changed_user;
+  uint32_t open_calls;
+};
+
+/* What the router knows of one call. */
+typedef struct route {
+  deai_router *router;
+  deai_call *call;
+  uint8_t tried[DEAI_PEERS_MAX][DEAI_KEY_BYTES];
+  uint32_t tried_count;
+  uint32_t rows_tried; /* bit i: row i was tried */
+  bool local;          /* the callee is of this node */
+  bool placed;
+  uint8_t worker[DEAI_KEY_BYTES];
+  uint64_t price_in;
+  uint64_t price_out;
+  uint64_t units_out;
+  deai_hasher *in_hasher; /* with a job: a of the CALL and its body */
+  uint8_t in_hash[DEAI_HASH_BYTES];
+  bool in_done;
+  uint8_t *receipt; /* room for the signed receipt */
+  char tried_text[TRIED_TEXT_MAX];
+} route;
+
+deai_router *deai_router_new(deai_loop *loop, const uint8_t own[DEAI_KEY_BYTES]) {
+  deai_router *router = calloc(1, sizeof *router);
+  if (router == NULL) return NULL;
+  router->loop = loop;
+  memcpy(router->own, own, DEAI_KEY_BYTES);
+  deai_random(deai_loop_platform(loop), router->origin_key, sizeof router->origin_key);
+  return router;
+}
+
+void deai_router_free(deai_router *router) {
+  if (router == NULL) return;
+  DEAI_ASSERT(router->open_calls == 0);
+  for (uint32_t i = 0; i < router->row_count; i++)
+    free(router->rows[i]);
+  free(router);
+}
+
+void deai_router_peers(deai_router *router, const deai_peers *peers) {
+  router->peers = *peers;
+}
+
+void deai_router_settle(deai_router *router, const deai_settle *settle) {
+  router->settle = *settle;
+}
+
+static void offers_changed(deai_router *router) {
+  if (router->changed != NULL) deai_loop_task(router->loop, router->changed, router->changed_user);
+}
+
+int32_t deai_router_offer(deai_router *router, const deai_offering *offering) {
+  if (router->row_count == DEAI_ROUTER_OFFERS_MAX) return DEAI_EFULL;
+  offer_row *row = calloc(1, sizeof *row);
+  if (row == NULL) return DEAI_ENOMEM;
+  row->offering = *offering;
+  router->rows[router->row_count++] = row;
+  return DEAI_OK;
+}
+
+void deai_router_enable(deai_router *router, const char *plugin, bool enabled) {
+  for (uint32_t i = 0; i < router->row_count; i++) {
+    if (strcmp(router->rows[i]->offering.plugin, plugin) == 0) router->rows[i]->enabled = enabled;
+  }
+  offers_changed(router);
+}
+
+void deai_router_describe(deai_router *router, const char *plugin, deai_str service,
+                          deai_bytes args) {
+  for (uint32_t i = 0; i < router->row_count; i++) {
+    offer_row *row = router->rows[i];
+    if (strcmp(row->offering.plugin, plugin) != 0) continue;
+    if (!deai_str_eq(deai_str_of(row->offering.service), service)) continue;
+    if (args.len > sizeof row->args) {
+      deai_log(DEAI_LEVEL_ERROR, plugin, "expected an offer of at most %u bytes, found %llu",
+               DEAI_ROUTER_OFFER_ARGS, (unsigned long long)args.len);
+      return;
+    }
+    memcpy(row->args, args.ptr, (size_t)args.len);
+    row->args_len = args.len;
+  }
+  offers_changed(router);
+}
+
+void deai_router_each_offer(deai_router *router, deai_router_each *each, void *user) {
+  for (uint32_t i = 0; i < router->row_count; i++) {
+    const offer_row *row = router->rows[i];
+    if (!row->enabled) continue;
+    each(user, deai_str_of(row->offering.service), deai_bytes_of(row->args, row->args_len));
+  }
+}
+
+void deai_router_on_change(deai_router *router, deai_task_fn *changed, void *user) {
+  router->changed = changed;
+  router->changed_user = user;
+}
+
+uint32_t deai_router_open_calls(const deai_router *router) {
+  return router->open_calls;
+}
+
+/* ---- choosing ---- */
+
+static void tried_add(route *way, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void tried_add(route *way, const char *format, ...) {
+  size_t len = strlen(way->tried_text);
+  va_list list;
+  va_start(list, format);
+  (void)vsnprintf(way->tried_text + len, sizeof way->tried_text - len, format, list);
+  va_end(list);
+}
+
+/* offer_read reads {models, price_in, price_out} of an offer; false when it has no such form. */
+static bool offer_read(deai_bytes args, deai_bytes model, uint64_t *price_in, uint64_t *price_out) {
+  _Alignas(16) uint8_t room[32 * sizeof(deai_bytes)];
+  deai_arena arena = {room, sizeof room, 0};
+  deai_lm_offer offer;
+  if (args.len == 0 || deai_decode(&deai_lm_offer_table, args, &offer, &arena, NULL, 0) != DEAI_OK)
+    return false;
+  *price_in = offer.price_in;
+  *price_out = offer.price_out;
+  const deai_bytes *models = offer.models.items;
+  for (uint64_t i = 0; i < offer.models.count; i++) {
+    if (model.len == 0 || deai_bytes_eq(models[i], model)) return true;
+  }
+  return model.len == 0;
+}
+
+static bool row_fits(const route *way, uint32_t at) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  const offer_row *row = way->router->rows[at];
+  uint64_t price_in = 0;
+  uint64_t price_out = 0;
+  if (!deai_str_eq(deai_str_of(row->offering.service), spec->service)) return false;
+  if (!row->enabled || (way->rows_tried & UINT32_C(1) << at) != 0) return false;
+  if (spec->model.len == 0) return true;
+  return offer_read(deai_bytes_of(row->args, row->args_len), spec->model, &price_in, &price_out);
+}
+
+static bool key_avoided(const route *way, const uint8_t *key) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  for (uint64_t at = 0; at + DEAI_KEY_BYTES <= spec->avoid.len; at += DEAI_KEY_BYTES) {
+    if (memcmp(spec->avoid.ptr + at, key, DEAI_KEY_BYTES) == 0) return true;
+  }
+  for (uint32_t i = 0; i < way->tried_count; i++) {
+    if (memcmp(way->tried[i], key, DEAI_KEY_BYTES) == 0) return true;
+  }
+  return false;
+}
+
+static bool may_stay(const route *way) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  bool named = spec->provider.len == DEAI_KEY_BYTES;
+  bool named_us = named && memcmp(spec->provider.ptr, way->router->own, DEAI_KEY_BYTES) == 0;
+  if ((spec->flags & DEAI_CALL_AWAY) != 0 || (named && !named_us)) return false;
+  return !key_avoided(way, way->router->own);
+}
+
+static bool may_leave(const route *way) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  bool named_us = spec->provider.len == DEAI_KEY_BYTES &&
+                  memcmp(spec->provider.ptr, way->router->own, DEAI_KEY_BYTES) == 0;
+  /* a call that came from a member is served here or not at all */
+  if (spec->caller_kind == DEAI_CALLER_PEER || way->router->peers.list == NULL) return false;
+  return (spec->flags & DEAI_CALL_HERE) == 0 && !named_us;
+}
+
+static int32_t admit(route *way, const offer_row *row, char *err, uint32_t err_cap) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  way->price_in = 0;
+  way->price_out = 0;
+  (void)offer_read(deai_bytes_of(row->args, row->args_len), (deai_bytes){NULL, 0}, &way->price_in,
+                   &way->price_out);
+  if (spec->caller_kind != DEAI_CALLER_PEER || spec->job.len == 0) return DEAI_OK;
+  if (way->router->settle.admit == NULL || (way->price_in == 0 && way->price_out == 0))
+    return DEAI_OK;
+  return way->router->settle.admit(way->router->settle.user, way->call, way->price_in,
+                                   way->price_out, err, err_cap);
+}
+
+static int32_t place_here(route *way, int32_t *last_status) {
+  deai_router *router = way->router;
+  for (uint32_t i = 0; i < router->row_count && may_stay(way); i++) {
+    char err[DEAI_ERR_CAP] = "";
+    if (!row_fits(way, i)) continue;
+    way->rows_tried |= UINT32_C(1) << i;
+    way->local = true;
+    way->placed = true;
+    memcpy(way->worker, router->own, DEAI_KEY_BYTES);
+    int32_t status = admit(way, router->rows[i], err, sizeof err);
+    if (status == DEAI_OK) {
+      const deai_provider *provider = &router->rows[i]->offering.provider;
+      status = provider->serve(provider->user, way->call, err);
+    }
+    if (status == DEAI_OK) return DEAI_OK;
+    way->placed = false;
+    *last_status = status;
+    tried_add(way, "; here (%s): %s", router->rows[i]->offering.plugin,
+              err[0] != 0 ? err : deai_status_text(status));
+  }
+  return DEAI_ENOPROVIDER;
+}
+
+static bool offer_better(const deai_peer_offer *a, const deai_peer_offer *b) {
+  uint64_t price_a = a->price_in + a->price_out;
+  uint64_t price_b = b->price_in + b->price_out;
+  if (price_a != price_b) return price_a < price_b;
+  uint64_t slow_a = a->latency_us * (1 + a->busy);
+  uint64_t slow_b = b->latency_us * (1 + b->busy);
+  return slow_a < slow_b;
+}
+
+/* next_peer returns the best member that was not tried yet, or NULL. */
+static const deai_peer_offer *next_peer(const route *way, const deai_peer_offer *list,
+                                        uint32_t count) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  const deai_peer_offer *best = NULL;
+  for (uint32_t i = 0; i < count; i++) {
+    if (key_avoided(way, list[i].key)) continue;
+    if (spec->provider.len == DEAI_KEY_BYTES &&
+        memcmp(spec->provider.ptr, list[i].key, DEAI_KEY_BYTES) != 0)
+      continue;
+    if (spec->price_max > 0 && list[i].price_out > spec->price_max) continue;
+    if (best == NULL || offer_better(&list[i], best)) best = &list[i];
+  }
+  return best;
+}
+
+static int32_t place_away(route *way, int32_t *last_status) {
+  deai_router *router = way->router;
+  const deai_call_spec *spec = deai_call_about(way->call);
+  deai_peer_offer list[DEAI_PEERS_MAX];
+  if (!may_leave(way)) return DEAI_ENOPROVIDER;
+  uint32_t count =
+      router->peers.list(router->peers.user, spec->service, spec->model, list, DEAI_PEERS_MAX);
+  if (count > DEAI_PEERS_MAX) count = DEAI_PEERS_MAX;
+  while (way->tried_count < DEAI_PEERS_MAX) {
+    const deai_peer_offer *peer = next_peer(way, list, count);
+    if (peer == NULL) return DEAI_ENOPROVIDER;
+    memcpy(way->tried[way->tried_count++], peer->key, DEAI_KEY_BYTES);
+    memcpy(way->worker, peer->key, DEAI_KEY_BYTES);
+    way->local = false;
+    way->placed = true;
+    way->price_in = peer->price_in;
+    way->price_out = peer->price_out;
+    int32_t status = router->peers.serve(router->peers.user, peer->key, way->call);
+    if (status == DEAI_OK) return DEAI_OK;
+    way->placed = false;
+    *last_status = status;
+    tried_add(way, "; %02x%02x%02x%02x: %s", peer->key[0], peer->key[1], peer->key[2], peer->key[3],
+              deai_status_text(status));
+  }
+  return DEAI_ENOPROVIDER;
+}
+
+static int32_t place(route *way) {
+  int32_t last_status = DEAI_ENOPROVIDER;
+  way->units_out = 0;
+  if (place_here(way, &last_status) == DEAI_OK) return DEAI_OK;
+  if (place_away(way, &last_status) == DEAI_OK) return DEAI_OK;
+  return last_status;
+}
+
+/* ---- hooks ---- */
+
+static void hook_to_callee(void *user, deai_call *call, const deai_part *part) {
+  (void)call;
+  route *way = user;
+  if (way->in_hasher == NULL || way->in_done) return;
+  deai_hasher_add(way->in_hasher, part->args);
+  deai_hasher_add(way->in_hasher, part->body);
+  deai_hasher_end(way->in_hasher, way->in_hash);
+  way->in_done = true; /* the CALL is the first part; later parts are not in the receipt */
+}
+
+static void receipt_add(route *way, deai_part *end) {
+  static const uint8_t empty_map = 0xa0;
+  deai_router *router = way->router;
+  const deai_call_spec *spec = deai_call_about(way->call);
+  deai_receipt receipt = {.m = spec->method, .s = spec->service, .u_in = spec->units};
+  receipt.out = end->args.len > 0 ? end->args : deai_bytes_of(&empty_map, 1);
+  receipt.u_out = way->units_out;
+  receipt.price = spec->units * way->price_in + way->units_out * way->price_out;
+  memcpy(receipt.in, way->in_hash, DEAI_HASH_BYTES);
+  memcpy(receipt.job, spec->job.ptr, DEAI_ID_BYTES);
+  memcpy(receipt.worker, router->own, DEAI_KEY_BYTES);
+  bool from_peer = spec->caller_kind == DEAI_CALLER_PEER && spec->caller_id.len == DEAI_KEY_BYTES;
+  memcpy(receipt.payer, from_peer ? spec->caller_id.ptr : router->own, DEAI_KEY_BYTES);
+  if (way->receipt == NULL) way->receipt = malloc(DEAI_HEAD_MAX);
+  if (way->receipt == NULL) return;
+  int64_t len = router->settle.receipt(router->settle.user, way->call, &receipt,
+                                       (deai_buf){way->receipt, DEAI_HEAD_MAX});
+  if (len > 0)
+    end->receipt = deai_bytes_of(way->receipt, (uint64_t)len);
+  else
+    deai_log(DEAI_LEVEL_ERROR, "router", "receipt not signed: %s", deai_status_name((int32_t)len));
+}
+
+static void receipt_check(route *way, deai_part *end) {
+  deai_router *router = way->router;
+  if (end->receipt.len == 0) return;
+  if (router->settle.check != NULL &&
+      router->settle.check(router->settle.user, way->call, way->worker, way->in_hash,
+                           end->receipt) == DEAI_OK)
+    return;
+  deai_log(DEAI_LEVEL_WARN, "router", "a receipt of %02x%02x%02x%02x was refused", way->worker[0],
+           way->worker[1], way->worker[2], way->worker[3]);
+  end->receipt = (deai_bytes){NULL, 0};
+}
+
+static int32_t hook_from_callee(void *user, deai_call *call, deai_part *part) {
+  route *way = user;
+  deai_router *router = way->router;
+  const deai_call_spec *spec = deai_call_about(call);
+  bool is_end = (part->flags & DEAI_PART_END) != 0;
+  bool settled = spec->job.len == DEAI_ID_BYTES;
+  if (way->placed) part->provider = deai_bytes_of(way->worker, DEAI_KEY_BYTES);
+  if (!settled) return DEAI_OK;
+  bool priced = way->price_in > 0 || way->price_out > 0;
+  if (way->local && priced && spec->caller_kind == DEAI_CALLER_PEER && part->units > 0) {
+    int32_t status = router->settle.give(router->settle.user, call, way->units_out + part->units);
+    if (status != DEAI_OK && !is_end) return status;
+  }
+  way->units_out += part->units;
+  if (!way->local && priced && part->units > 0 && router->settle.got != NULL)
+    router->settle.got(router->settle.user, call, way->units_out);
+  if (is_end && way->placed && way->local && router->settle.receipt != NULL && way->in_done)
+    receipt_add(way, part);
+  if (is_end && way->placed && !way->local) receipt_check(way, part);
+  return DEAI_OK;
+}
+
+static bool worth_another(int32_t status) {
+  return status == DEAI_EPEER_LOST || status == DEAI_EPLUGIN_DIED || status == DEAI_EBUSY ||
+         status == DEAI_ENOPROVIDER || status == DEAI_EVERSION || status == DEAI_EPAYMENT;
+}
+
+static int32_t hook_retry(void *user, deai_call *call, int32_t status, deai_str why) {
+  (void)call;
+  route *way = user;
+  if (!worth_another(status)) return status;
+  tried_add(way, "; %s: %.*s", way->local ? "here" : "member", (int)(why.len < 200 ? why.len : 200),
+            why.ptr);
+  way->in_done = false;
+  return place(way);
+}
+
+static void hook_over(void *user, deai_call *call) {
+  route *way = user;
+  if (way->router->settle.over != NULL && deai_call_about(call)->job.len > 0)
+    way->router->settle.over(way->router->settle.user, call);
+  way->router->open_calls--;
+  deai_hasher_free(way->in_hasher);
+  free(way->receipt);
+  free(way);
+}
+
+static const deai_call_hooks hooks = {
+    .to_callee = hook_to_callee,
+    .from_callee = hook_from_callee,
+    .retry = hook_retry,
+    .over = hook_over,
+};
+
+/* ---- open ---- */
+
+/* class_check answers whether the caller may call this method here. */
+static int32_t class_check(const deai_router *router, const deai_call_spec *spec) {
+  bool service_known = false;
+  for (uint32_t i = 0; i < router->row_count; i++) {
+    const deai_offering *offering = &router->rows[i]->offering;
+    if (!deai_str_eq(deai_str_of(offering->service), spec->service)) continue;
+    service_known = true;
+    int32_t method_class = offering->class_of(offering->class_user, spec->service, spec->method);
+    if (method_class < 0) continue;
+    return (uint32_t)method_class <= spec->caller_class ? DEAI_OK : DEAI_EDENIED;
+  }
+  return service_known ? DEAI_EUNSUPPORTED : DEAI_ENOTFOUND;
+}
+
+static void origin_of(const deai_router *router, const deai_call_spec *parent, uint8_t out[16]) {
+  uint8_t kind = (uint8_t)parent->caller_kind;
+  uint8_t hash[DEAI_HASH_BYTES];
+  deai_bytes parts[] = {deai_bytes_of(router->origin_key, sizeof router->origin_key),
+                        deai_bytes_of(&kind, 1), parent->caller_id, parent->origin};
+  deai_sha256_parts(parts, 4, hash);
+  memcpy(out, hash, 16);
+}
+
+static void refuse(deai_call *call, const deai_call_spec *spec, int32_t status) {
+  if (status == DEAI_EDENIED)
+    deai_call_fail(
+        call, status, "expected a caller that may call %.*s %.*s, found one that may not",
+        (int)spec->service.len, spec->service.ptr, (int)spec->method.len, spec->method.ptr);
+  else
+    deai_call_fail(call, status, "expected a method of %.*s, found %.*s", (int)spec->service.len,
+                   spec->service.ptr, (int)spec->method.len, spec->method.ptr);
+}
+
+static int32_t route_new(deai_router *router, deai_call *call) {
+  route *way = calloc(1, sizeof *way);
+  if (way == NULL) return DEAI_ENOMEM;
+  way->router = router;
+  way->call = call;
+  if (deai_call_about(call)->job.len == DEAI_ID_BYTES) {
+    way->in_hasher = deai_hasher_new();
+    if (way->in_hasher == NULL) {
+      free(way);
+      return DEAI_ENOMEM;
+    }
+  }
+  router->open_calls++;
+  deai_call_hook(call, &hooks, way);
+  int32_t status = place(way);
+  if (status == DEAI_OK) return DEAI_OK;
+  deai_call_fail(call, status == DEAI_ENOPROVIDER ? DEAI_ENOPROVIDER : status,
+                 "expected a node that offers %.*s%s, found none%s",
+                 (int)deai_call_about(call)->service.len, deai_call_about(call)->service.ptr,
+                 deai_call_about(call)->model.len > 0 ? " with this model" : "", way->tried_text);
+  return DEAI_OK;
+}
+
+deai_call *deai_router_open(void *user, const deai_call_spec *given, const deai_end_ops *ops,
+                            void *end_user) {
+  deai_router *router = user;
+  uint8_t origin[16];
+  deai_call_spec spec = *given;
+  if (spec.parent != NULL) {
+    origin_of(router, deai_call_about(spec.parent), origin);
+    spec.origin = deai_bytes_of(origin, sizeof origin);
+    uint64_t left_ms = deai_call_time_left_ms(spec.parent);
+    if (spec.time_ms > left_ms) spec.time_ms = left_ms;
+  }
+  deai_call *call = deai_call_new(router->loop, &spec, ops, end_user);
+  if (call == NULL) return NULL;
+  int32_t status = class_check(router, &spec);
+  bool elsewhere = status == DEAI_ENOTFOUND && spec.caller_kind != DEAI_CALLER_PEER;
+  if (status != DEAI_OK && !elsewhere) {
+    refuse(call, &spec, status);
+    return call;
+  }
+  if (route_new(router, call) != DEAI_OK) deai_call_fail(call, DEAI_ENOMEM, "not enough memory");
+  return call;
+}
