@@ -10,7 +10,7 @@ int32_t blocks_apply_flush(blocks_apply *apply) {
     status = blocks_index_bits_put(apply->index, apply->txn, apply->file.number, apply->segment,
                                    apply->bits);
   if (status == DEAI_OK && apply->file.number != 0)
-    status = blocks_index_file_put(apply->index, apply->txn, &apply->file);
+    status = blocks_index_file_put(apply->index, apply->txn, &apply->file, false);
   apply->bits_loaded = false;
   apply->file.number = 0;
   return status;
@@ -47,7 +47,8 @@ static int32_t turn_leaf(blocks_apply *apply, blocks_place place, bool here) {
     file = apply->file;
   else
     status = blocks_index_file(apply->index, apply->txn, number, &file);
-  if (status == DEAI_ENOTFOUND) return DEAI_OK; /* the file was dropped meanwhile */
+  if (status == DEAI_ENOTFOUND) /* the file was dropped meanwhile */
+    return blocks_index_place_drop(apply->index, apply->txn, &place);
   if (status != DEAI_OK) return status;
   if (place.offset >= file.size) return DEAI_EVERIFY;
   uint32_t leaf = (uint32_t)(place.offset / file.leaf_bytes);
@@ -98,12 +99,14 @@ static int32_t apply_file(blocks_apply *apply, const blocks_leaves *leaves, bool
   int32_t status = blocks_apply_flush(apply);
   if (status != DEAI_OK) return status;
   status = blocks_index_file_of_root(apply->index, apply->txn, &leaves->spec.root, &other);
-  if (status == DEAI_OK && other.number != leaves->spec.number) {
+  if (status == DEAI_OK && other.number != leaves->spec.number && !apply->replace) {
     *skipped = true;
     return DEAI_OK;
   }
   if (status != DEAI_OK && status != DEAI_ENOTFOUND && status != DEAI_EVERIFY) return status;
-  status = blocks_index_file_put(apply->index, apply->txn, &leaves->spec);
+  blocks_file_spec spec = leaves->spec;
+  spec.born = apply->born;
+  status = blocks_index_file_put(apply->index, apply->txn, &spec, true);
   if (status == DEAI_OK) status = apply_segments(apply, leaves);
   for (uint32_t i = 0; i < leaves->spec.leaves && status == DEAI_OK; i++) {
     blocks_place place = leaf_place(apply, leaves, i);

@@ -45,7 +45,7 @@ typedef struct exporting {
 } exporting;
 
 static int open_beneath(int folder, const char *name, uint64_t flags, uint64_t mode) {
-  struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
+  struct open_how how = {.flags = flags | O_CLOEXEC,
                          .mode = mode,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
   return (int)syscall(SYS_openat2, folder, name, &how, sizeof how);

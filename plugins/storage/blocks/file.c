@@ -290,6 +290,13 @@ int32_t blocks_file_find(blocks_store *store, const blocks_cid *root, blocks_fil
   int32_t status = blocks_index_read(store->index, &txn, err);
   if (status != DEAI_OK) return status;
   status = blocks_index_file_of_root(store->index, txn, root, out);
+  (void)pthread_mutex_lock(&store->append);
+  bool doubtful = store->collecting && status == DEAI_OK && out->born < store->head.collection;
+  (void)pthread_mutex_unlock(&store->append);
+  if (doubtful) { /* a collection may be about to drop it: only a marked one counts */
+    int32_t marked = blocks_index_set_has(store->index, txn, BLOCKS_SET_MARK, root);
+    status = marked == 1 ? DEAI_OK : marked == 0 ? DEAI_ENOTFOUND : marked;
+  }
   blocks_index_read_done(store->index, txn);
   return status;
 }

@@ -260,6 +260,11 @@ int32_t blocks_import_begin(blocks_store *store, const blocks_import_options *op
   import->pin = options->pin && !options->hash_only;
   import->size_hint = options->size_hint;
   import->fd = -1;
+  if (import->store != NULL) {
+    (void)pthread_mutex_lock(&store->append);
+    store->imports++;
+    (void)pthread_mutex_unlock(&store->append);
+  }
   *out = import;
   return DEAI_OK;
 }
@@ -402,6 +407,11 @@ void blocks_import_end(blocks_import *import) {
   writer_stop(&import->writer);
   if (import->fd >= 0)
     blocks_file_discard(import->store, import->number, import->fd, import->reserved);
+  if (import->store != NULL) {
+    (void)pthread_mutex_lock(&import->store->append);
+    import->store->imports--;
+    (void)pthread_mutex_unlock(&import->store->append);
+  }
   for (uint32_t i = 0; i < LEVELS_MAX; i++)
     free(import->levels[i].children);
   blocks_buf_free(&import->buf);

@@ -15,7 +15,7 @@
 #define TXN_POOL_MAX      32
 #define VALUE_BYTES_MAX   (BLOCKS_SEGMENT_BYTES + 4)
 #define PLACE_VALUE_BYTES 16
-#define FILE_VALUE_BYTES  (24 + BLOCKS_CID_BYTES_MAX)
+#define FILE_VALUE_BYTES  (28 + BLOCKS_CID_BYTES_MAX)
 #define HEAD_VALUE_BYTES  48
 
 typedef enum table {
@@ -374,10 +374,11 @@ static int32_t file_of(const MDB_val *key, const MDB_val *value, blocks_file_spe
                             .size = blocks_get_u64(at),
                             .leaf_bytes = blocks_get_u32(at + 8),
                             .leaves = blocks_get_u32(at + 12),
-                            .have = blocks_get_u32(at + 16)};
-  uint32_t len = blocks_get_u32(at + 20);
+                            .have = blocks_get_u32(at + 16),
+                            .born = blocks_get_u32(at + 20)};
+  uint32_t len = blocks_get_u32(at + 24);
   if (len > BLOCKS_CID_BYTES_MAX) return DEAI_EVERIFY;
-  return blocks_cid_of_bytes(deai_bytes_of(at + 24, len), &out->root, NULL);
+  return blocks_cid_of_bytes(deai_bytes_of(at + 28, len), &out->root, NULL);
 }
 
 int32_t blocks_index_file(blocks_index *index, blocks_txn *txn, uint64_t number,
@@ -414,7 +415,8 @@ int32_t blocks_index_file_next(blocks_index *index, blocks_txn *txn, uint64_t nu
   return status_of(rc);
 }
 
-int32_t blocks_index_file_put(blocks_index *index, blocks_txn *txn, const blocks_file_spec *file) {
+int32_t blocks_index_file_put(blocks_index *index, blocks_txn *txn, const blocks_file_spec *file,
+                              bool as_root) {
   uint8_t key[8];
   uint8_t number[8];
   uint8_t value[FILE_VALUE_BYTES] = {0};
@@ -424,11 +426,12 @@ int32_t blocks_index_file_put(blocks_index *index, blocks_txn *txn, const blocks
   blocks_put_u32(value + 8, file->leaf_bytes);
   blocks_put_u32(value + 12, file->leaves);
   blocks_put_u32(value + 16, file->have);
-  blocks_put_u32(value + 20, file->root.len);
-  memcpy(value + 24, file->root.bytes, file->root.len);
+  blocks_put_u32(value + 20, file->born);
+  blocks_put_u32(value + 24, file->root.len);
+  memcpy(value + 28, file->root.bytes, file->root.len);
   int32_t status =
       put_checked(index, txn, TABLE_FILE, val_of(key, sizeof key), value, sizeof value);
-  if (status != DEAI_OK) return status;
+  if (status != DEAI_OK || !as_root) return status;
   return put_checked(index, txn, TABLE_ROOT, val_of(file->root.bytes, file->root.len), number,
                      sizeof number);
 }
@@ -450,7 +453,11 @@ int32_t blocks_index_file_drop(blocks_index *index, blocks_txn *txn, const block
   put_be64(key, file->number);
   if (status == DEAI_OK) status = drop_key(index, txn, TABLE_FILE, val_of(key, 8));
   if (status != DEAI_OK) return status;
-  return drop_key(index, txn, TABLE_ROOT, val_of(file->root.bytes, file->root.len));
+  MDB_val root = val_of(file->root.bytes, file->root.len);
+  uint8_t number[8];
+  status = get_checked(index, txn, TABLE_ROOT, root, number, sizeof number);
+  if (status == DEAI_OK && blocks_get_u64(number) != file->number) return DEAI_OK;
+  return status == DEAI_ENOTFOUND ? DEAI_OK : drop_key(index, txn, TABLE_ROOT, root);
 }
 
 int32_t blocks_index_bits(blocks_index *index, blocks_txn *txn, uint64_t number, uint32_t segment,

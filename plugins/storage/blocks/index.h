@@ -9,7 +9,7 @@
 
      place  CID | be64 store | be64 offset -> length, CRC, flags, born
             (a block may lie in several places; store = pack number, or file number | FILE bit)
-     file   be64 number -> size, leaf size, leaves, leaves here, root CID
+     file   be64 number -> size, leaf size, leaves, leaves here, born, root CID
      bits   be64 number | be32 segment -> bitmap of 4096 leaves
      root   CID -> file number
      pin    CID -> references
@@ -47,6 +47,7 @@ typedef struct blocks_file_spec {
   uint32_t leaf_bytes;
   uint32_t leaves;
   uint32_t have; /* leaves here */
+  uint32_t born; /* as for places */
   blocks_cid root;
 } blocks_file_spec;
 
@@ -117,9 +118,10 @@ DEAI_MUST_CHECK int32_t blocks_index_file_of_root(blocks_index *index, blocks_tx
 DEAI_MUST_CHECK int32_t blocks_index_file_next(blocks_index *index, blocks_txn *txn,
                                                uint64_t number, blocks_file_spec *out);
 
-/* blocks_index_file_put writes a file and its root; _file_drop deletes both and the bitmap. */
+/* blocks_index_file_put writes a file, with as_root also as the one of its root; _file_drop deletes
+   it, its bitmap, and its root unless another file has that now. */
 DEAI_MUST_CHECK int32_t blocks_index_file_put(blocks_index *index, blocks_txn *txn,
-                                              const blocks_file_spec *file);
+                                              const blocks_file_spec *file, bool as_root);
 DEAI_MUST_CHECK int32_t blocks_index_file_drop(blocks_index *index, blocks_txn *txn,
                                                const blocks_file_spec *file);
 

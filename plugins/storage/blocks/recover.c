@@ -274,6 +274,27 @@ static int32_t drop_orphans(recovery *r, blocks_error *err) {
   return DEAI_OK;
 }
 
+/* a file whose content is gone from the disk is no file; its places read as missing */
+static int32_t drop_lost_files(recovery *r, blocks_error *err) {
+  blocks_index *index = r->store->index;
+  blocks_file_spec spec = {0};
+  blocks_txn *txn;
+  int32_t status = blocks_index_write(index, &txn, err);
+  if (status != DEAI_OK) return status;
+  while ((status = blocks_index_file_next(index, txn, spec.number, &spec)) == DEAI_OK) {
+    bool there = false;
+    for (uint32_t i = 0; i < r->files.count && !there; i++)
+      there = r->files.list[i] == spec.number;
+    if (there) continue;
+    r->damaged++;
+    status = blocks_index_file_drop(index, txn, &spec);
+    if (status != DEAI_OK) break;
+  }
+  if (status == DEAI_ENOTFOUND) return blocks_index_commit(txn, err);
+  blocks_index_abort(txn);
+  return blocks_fail(err, status, "index: lost files not dropped");
+}
+
 static int32_t scan_packs(recovery *r, bool fresh, blocks_error *err) {
   blocks_store *store = r->store;
   blocks_head start = store->head;
@@ -311,6 +332,7 @@ int32_t blocks_store_recover(blocks_store *store, const blocks_store_options *op
     status = recover_file(&r, &r.specs[i], err);
   }
   if (status == DEAI_OK) status = drop_orphans(&r, err);
+  if (status == DEAI_OK) status = drop_lost_files(&r, err);
   if (status == DEAI_OK) status = write_head(store, err);
   blocks_batch_free(&r.batch);
   blocks_buf_free(&r.buf);

@@ -111,8 +111,8 @@ int32_t blocks_store_find_queued(blocks_store *store, const blocks_cid *cid, blo
   return op != NULL;
 }
 
-static int32_t queue_block(blocks_store *store, const blocks_cid *cid, deai_bytes data,
-                           blocks_error *err) {
+int32_t blocks_store_queue_block(blocks_store *store, const blocks_cid *cid, deai_bytes data,
+                                 blocks_error *err) {
   blocks_record record = {.kind = BLOCKS_RECORD_BLOCK,
                           .cid = *cid,
                           .crc = blocks_crc32c(0, data.ptr, (size_t)data.len)};
@@ -193,7 +193,7 @@ int32_t blocks_store_put_checked(blocks_store *store, const blocks_cid *cid, dea
   (void)pthread_mutex_unlock(&store->append);
   int32_t known = collecting ? 0 : put_known(store, cid, data, err);
   if (known != 0) return known < 0 ? known : DEAI_OK;
-  return queue_block(store, cid, data, err);
+  return blocks_store_queue_block(store, cid, data, err);
 }
 
 int32_t blocks_store_put(blocks_store *store, const blocks_cid *cid, deai_bytes data,
@@ -209,7 +209,7 @@ int32_t blocks_store_put(blocks_store *store, const blocks_cid *cid, deai_bytes 
 
 /* --- pins --- */
 
-static int32_t pin_count(blocks_store *store, const blocks_cid *cid, uint64_t *count_out) {
+int32_t blocks_store_pin_count(blocks_store *store, const blocks_cid *cid, uint64_t *count_out) {
   const blocks_op *op = blocks_batch_find(&store->queued, BLOCKS_OP_PIN, cid);
   if (op == NULL) op = blocks_batch_find(&store->committing, BLOCKS_OP_PIN, cid);
   if (op != NULL) {
@@ -229,7 +229,7 @@ static int32_t pin_change(blocks_store *store, const blocks_cid *cid, int by, bl
   blocks_record record = {.kind = BLOCKS_RECORD_PIN, .cid = op.at.cid};
   uint8_t data[8];
   (void)pthread_mutex_lock(&store->append);
-  int32_t status = pin_count(store, &op.at.cid, &op.count);
+  int32_t status = blocks_store_pin_count(store, &op.at.cid, &op.count);
   if (status != DEAI_OK) (void)blocks_fail(err, status, "index: pin not read");
   if (status == DEAI_OK && by < 0 && op.count == 0)
     status = blocks_fail(err, DEAI_ENOTFOUND, "unpin: the CID is not pinned");
@@ -258,7 +258,7 @@ int32_t blocks_store_unpin(blocks_store *store, const blocks_cid *cid, blocks_er
 int32_t blocks_store_pins(blocks_store *store, const blocks_cid *cid, uint64_t *count_out) {
   blocks_cid v1 = blocks_cid_v1(cid);
   (void)pthread_mutex_lock(&store->append);
-  int32_t status = pin_count(store, &v1, count_out);
+  int32_t status = blocks_store_pin_count(store, &v1, count_out);
   (void)pthread_mutex_unlock(&store->append);
   return status;
 }
@@ -304,12 +304,17 @@ int32_t blocks_store_commit(blocks_store *store, const blocks_batch *batch, cons
   ordered_op *order = malloc((batch->count + 1u) * sizeof *order);
   blocks_txn *txn = NULL;
   if (order == NULL) return blocks_fail(err, DEAI_ENOMEM, "store: no memory for a commit");
+  (void)pthread_mutex_lock(&store->append);
+  uint32_t collection = store->head.collection;
+  bool collecting = store->collecting;
+  (void)pthread_mutex_unlock(&store->append);
   for (uint32_t i = 0; i < batch->count; i++)
     order[i] = (ordered_op){.op = &batch->ops[i], .at = i};
   qsort(order, batch->count, sizeof *order, compare_ops);
   int32_t status = blocks_index_write(store->index, &txn, err);
   if (status == DEAI_OK) {
-    blocks_apply apply = {.index = store->index, .txn = txn, .born = store->head.collection};
+    blocks_apply apply = {
+        .index = store->index, .txn = txn, .born = collection, .replace = collecting};
     status = apply_sorted(store, &apply, order, batch->count);
     if (status == DEAI_OK && head != NULL) status = blocks_index_head_put(store->index, txn, head);
     if (status == DEAI_OK) {
@@ -382,11 +387,11 @@ static void sync_end(blocks_store *store, int32_t status, bool lost) {
   blocks_batch_free(&done);
 }
 
-int32_t blocks_store_sync(blocks_store *store, blocks_error *err) {
+static int32_t sync_now(blocks_store *store, bool always, blocks_error *err) {
   (void)pthread_mutex_lock(&store->sync);
   (void)pthread_mutex_lock(&store->append);
   int32_t status = blocks_store_broken(store, err);
-  bool empty = store->queued.count == 0;
+  bool empty = store->queued.count == 0 && !(always && store->queued.dirty_count > 0);
   blocks_head head = store->head;
   if (status == DEAI_OK && !empty) {
     store->committing = store->queued;
@@ -403,6 +408,14 @@ int32_t blocks_store_sync(blocks_store *store, blocks_error *err) {
   }
   (void)pthread_mutex_unlock(&store->sync);
   return status;
+}
+
+int32_t blocks_store_sync(blocks_store *store, blocks_error *err) {
+  return sync_now(store, false, err);
+}
+
+int32_t blocks_store_sync_log(blocks_store *store, blocks_error *err) {
+  return sync_now(store, true, err);
 }
 
 /* --- open and close --- */

@@ -184,10 +184,13 @@ DEAI_MUST_CHECK int32_t blocks_file_put(blocks_file *file, uint32_t leaf, deai_b
 /* blocks_file_end ends the handle, not the file; NULL is fine. */
 void blocks_file_end(blocks_file *file);
 
+/* Where a garbage collection stands; zero it to begin. */
 typedef struct blocks_gc {
-  uint32_t phase; /* 0 = not begun */
-  uint64_t mark;  /* number of this collection */
-  uint8_t key[BLOCKS_CID_BYTES_MAX + 16];
+  uint32_t phase;                         /* 0 = not begun */
+  uint32_t collection;                    /* number of this one */
+  uint64_t pins_seen;                     /* pin operations that the marks cover */
+  uint64_t number;                        /* the last file or pack looked at */
+  uint8_t key[BLOCKS_CID_BYTES_MAX + 16]; /* the last place or pin looked at */
   uint32_t key_len;
   bool finished;
   uint64_t kept;        /* places kept */
@@ -196,10 +199,15 @@ typedef struct blocks_gc {
 } blocks_gc;
 
 /* blocks_store_gc does the next step of a collection, about places_step index entries of work:
-   blocks under no pin are dropped, packs that are more than half dead are written anew. What is put
-   or pinned while a collection runs is kept. Zero *state to begin; finished is set at the end. A
-   collection that is not finished costs nothing and can be given up. [worker] */
+   blocks that no pin reaches are dropped, packs that are more than half dead are written anew.
+   finished is set at the end. What is put while a collection runs is kept; a pin made meanwhile
+   keeps what is still there. A block under a pinned root that is itself missing is not reached: get
+   parents first. DEAI_EBUSY when imports are under way as it begins or another collection runs.
+   [worker] */
 DEAI_MUST_CHECK int32_t blocks_store_gc(blocks_store *store, blocks_gc *state, uint32_t places_step,
                                         blocks_error *err);
+
+/* blocks_store_gc_end gives up a collection that is not finished; what it dropped stays dropped. */
+void blocks_store_gc_end(blocks_store *store, blocks_gc *state);
 
 #endif

@@ -129,8 +129,9 @@ struct blocks_store {
   uint32_t pack_salt;
   uint64_t bytes_used;
   uint64_t packs;
-  bool broken;     /* a sync failed: no more writes */
-  bool collecting; /* a garbage collection sweeps: put does not trust what is there */
+  bool broken;      /* a sync failed: no more writes */
+  bool collecting;  /* a garbage collection runs: put does not trust what is there */
+  uint32_t imports; /* begun and not ended: no collection begins meanwhile */
 
   pthread_mutex_t sync; /* one group commit at a time */
 };
@@ -171,6 +172,7 @@ typedef struct blocks_apply {
   uint32_t segment;
   bool bits_loaded;
   uint32_t born;
+  bool replace; /* a file takes the root of an older one, which is being collected */
   uint8_t bits[BLOCKS_SEGMENT_BYTES];
 } blocks_apply;
 DEAI_MUST_CHECK int32_t blocks_apply_op(blocks_apply *apply, const blocks_op *op, bool *skipped);
@@ -221,6 +223,17 @@ DEAI_MUST_CHECK int32_t blocks_file_shape(blocks_store *store, const blocks_cid 
 /* blocks_file_find reads the file registered for root; DEAI_ENOTFOUND. */
 DEAI_MUST_CHECK int32_t blocks_file_find(blocks_store *store, const blocks_cid *root,
                                          blocks_file_spec *out, blocks_error *err);
+
+/* blocks_store_pin_count reads the references on cid, queued ones too. append is held. */
+DEAI_MUST_CHECK int32_t blocks_store_pin_count(blocks_store *store, const blocks_cid *cid,
+                                               uint64_t *count_out);
+
+/* blocks_store_sync_log is blocks_store_sync that also covers records without an operation. */
+DEAI_MUST_CHECK int32_t blocks_store_sync_log(blocks_store *store, blocks_error *err);
+
+/* blocks_store_queue_block queues a block as new, wherever else it may be. */
+DEAI_MUST_CHECK int32_t blocks_store_queue_block(blocks_store *store, const blocks_cid *cid,
+                                                 deai_bytes data, blocks_error *err);
 
 /* blocks_store_put_checked is blocks_store_put for a version 1 CID that was just made of data. */
 DEAI_MUST_CHECK int32_t blocks_store_put_checked(blocks_store *store, const blocks_cid *cid,
