@@ -58,6 +58,7 @@ typedef struct deai_call_spec {
   uint64_t units;
   deai_bytes voucher; /* encoded signed<voucher> that came with the CALL, or empty */
   /* how the router chooses */
+  deai_str plugin;     /* only the offering of this plug-in of this node; set by the host alone */
   deai_bytes provider; /* node key or empty */
   deai_bytes model;
   deai_bytes avoid; /* node keys, 32 bytes each */

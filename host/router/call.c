@@ -284,8 +284,9 @@ static void on_timer(void *user) {
 }
 
 static uint64_t spec_bytes(const deai_call_spec *spec) {
-  return spec->service.len + spec->method.len + spec->caller_id.len + spec->origin.len +
-         spec->job.len + spec->voucher.len + spec->provider.len + spec->model.len + spec->avoid.len;
+  return spec->plugin.len + spec->service.len + spec->method.len + spec->caller_id.len +
+         spec->origin.len + spec->job.len + spec->voucher.len + spec->provider.len +
+         spec->model.len + spec->avoid.len;
 }
 
 static deai_str str_put(uint8_t **at, deai_str text) {
@@ -304,6 +305,7 @@ static void spec_copy(deai_call_spec *to, const deai_call_spec *from, uint8_t *a
   to->provider = room_put(&at, from->provider);
   to->model = room_put(&at, from->model);
   to->avoid = room_put(&at, from->avoid);
+  to->plugin = str_put(&at, from->plugin);
 }
 
 deai_call *deai_call_new(deai_loop *loop, const deai_call_spec *spec, const deai_end_ops *ops,

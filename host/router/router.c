@@ -168,6 +168,8 @@ static bool row_fits(const route *way, uint32_t at) {
   uint64_t price_out = 0;
   if (!deai_str_eq(deai_str_of(row->offering.service), spec->service)) return false;
   if (!row->enabled || (way->rows_tried & UINT32_C(1) << at) != 0) return false;
+  if (spec->plugin.len > 0 && !deai_str_eq(deai_str_of(row->offering.plugin), spec->plugin))
+    return false;
   if (spec->model.len == 0) return true;
   return offer_read(deai_bytes_of(row->args, row->args_len), spec->model, &price_in, &price_out);
 }
