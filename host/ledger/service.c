@@ -1,0 +1,409 @@
+#include "service.h"
+
+#include "deai/contracts/wire.h"
+#include "host/base/log.h"
+#include "host/ledger/tx.h"
+#include "host/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "host/base/banned.h"
+
+#define HOST_SERVICE      "deai.host/1-draft"
+#define SLICE_BYTES       65536u
+#define BLOCKS_AHEAD_TURN 16u
+
+struct deai_ledger_service {
+  deai_ledger_service_options options;
+  uint8_t genesis[DEAI_HASH_BYTES];
+  struct follower *followers;
+  uint64_t height;
+};
+
+/* Somebody who follows the chain: what is sent next. */
+typedef struct follower {
+  struct follower *next;
+  deai_ledger_service *service;
+  deai_request *request;
+  uint64_t height; /* of the entry below, or the next one to read */
+  uint8_t *entry;
+  uint64_t entry_len;
+  uint64_t entry_at;
+} follower;
+
+/* A submit on its way from the ledger thread back to the loop. */
+typedef struct submitted {
+  deai_ledger_service *service;
+  void *user;
+  deai_ledger_done *done;
+  int32_t status;
+  char why[DEAI_ERR_CAP];
+  uint8_t id[DEAI_HASH_BYTES];
+  uint64_t height;
+} submitted;
+
+/* ---- head and query ---- */
+
+static void end_with(deai_request *request, const deai_table *table, const void *value) {
+  char err[DEAI_ERR_CAP] = "";
+  uint8_t *room = malloc(DEAI_HEAD_MAX);
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, room != NULL ? DEAI_HEAD_MAX : 0});
+  int32_t status = deai_encode(table, value, &writer, err, sizeof err);
+  if (status == DEAI_OK)
+    deai_request_end(request, DEAI_OK, deai_bytes_of(room, writer.len), (deai_bytes){NULL, 0});
+  else
+    deai_request_fail(request, status, "%s", err);
+  free(room);
+}
+
+static int32_t block_signed(deai_bytes bytes, deai_signed *out) {
+  static const uint8_t nothing[1];
+  memset(out, 0, sizeof *out);
+  out->body = deai_bytes_of(nothing, 0); /* height 0: there is no block yet */
+  if (bytes.len == 0) return DEAI_OK;
+  return deai_decode(&deai_signed_table, bytes, out, NULL, NULL, 0);
+}
+
+static void do_head(deai_ledger_service *service, deai_request *request) {
+  deai_ledger_head head;
+  uint8_t *block = NULL;
+  uint64_t len = 0;
+  deai_ledger_head_end end = {0};
+  deai_ledger_head_get(service->options.ledger, &head);
+  int32_t status = deai_ledger_block(service->options.ledger, &block, &len);
+  if (status == DEAI_OK) status = block_signed(deai_bytes_of(block, len), &end.block);
+  end.h = head.height;
+  end.now = head.now_ms;
+  if (status == DEAI_OK)
+    end_with(request, &deai_ledger_head_end_table, &end);
+  else
+    deai_request_fail(request, status, "the head of the ledger cannot be read");
+  free(block);
+}
+
+static void do_query(deai_ledger_service *service, deai_request *request) {
+  char err[DEAI_ERR_CAP] = "";
+  deai_ledger_query query;
+  deai_ledger_answer answer;
+  int32_t status = deai_decode(&deai_ledger_query_table, deai_request_args(request), &query, NULL,
+                               err, sizeof err);
+  if (status != DEAI_OK) {
+    deai_request_fail(request, status, "%s", err);
+    return;
+  }
+  bool prove = (query.has & DEAI_LEDGER_QUERY_HAS_PROVE) != 0 && query.prove;
+  status = deai_ledger_lookup(service->options.ledger, query.m, query.n, query.k, prove, &answer);
+  if (status != DEAI_OK) {
+    deai_request_fail(request, status, "expected a table of the ledger, found %.*s %.*s",
+                      (int)query.m.len, query.m.ptr, (int)query.n.len, query.n.ptr);
+    return;
+  }
+  deai_ledger_query_end end = {.value = answer.value, .proof = answer.proof};
+  if (answer.found) end.has |= DEAI_LEDGER_QUERY_END_HAS_VALUE;
+  if (answer.proof.len > 0) end.has |= DEAI_LEDGER_QUERY_END_HAS_PROOF;
+  if (block_signed(answer.block, &end.block) == DEAI_OK)
+    end_with(request, &deai_ledger_query_end_table, &end);
+  else
+    deai_request_fail(request, DEAI_EINTERNAL, "the head of the ledger cannot be read");
+  deai_ledger_answer_free(&answer);
+}
+
+/* ---- submit ---- */
+
+static void submitted_task(void *user) {
+  submitted *item = user;
+  item->done(item->user, item->status, item->why, item->id, item->height);
+  free(item);
+}
+
+/* on_submitted runs on the ledger thread. */
+static void on_submitted(void *user, int32_t status, const char *why,
+                         const uint8_t id[DEAI_HASH_BYTES], uint64_t height) {
+  submitted *item = user;
+  item->status = status;
+  (void)snprintf(item->why, sizeof item->why, "%s", why != NULL ? why : "");
+  if (id != NULL) memcpy(item->id, id, DEAI_HASH_BYTES);
+  item->height = height;
+  deai_loop_task(item->service->options.loop, submitted_task, item);
+}
+
+void deai_ledger_service_submit(deai_ledger_service *service, deai_bytes signed_tx, void *user,
+                                deai_ledger_done *done) {
+  uint8_t id[DEAI_HASH_BYTES] = {0};
+  if (!service->options.orders) {
+    service->options.forward(service->options.forward_user, signed_tx, user, done);
+    return;
+  }
+  submitted *item = calloc(1, sizeof *item);
+  if (item == NULL) {
+    done(user, DEAI_ENOMEM, "not enough memory", id, 0);
+    return;
+  }
+  *item = (submitted){.service = service, .user = user, .done = done};
+  int32_t status = deai_ledger_submit(service->options.ledger, signed_tx, item, on_submitted);
+  if (status == DEAI_OK) return;
+  free(item);
+  done(user, status, deai_status_text(status), id, 0);
+}
+
+static void request_submitted(void *user, int32_t status, const char *why,
+                              const uint8_t id[DEAI_HASH_BYTES], uint64_t height) {
+  deai_request *request = user;
+  if (status == DEAI_OK) {
+    deai_ledger_submit_end end = {.h = height};
+    memcpy(end.id, id, DEAI_HASH_BYTES);
+    end_with(request, &deai_ledger_submit_end_table, &end);
+  } else {
+    deai_request_fail(request, status, "%s", why);
+  }
+  deai_request_drop(request);
+}
+
+static void do_submit(deai_ledger_service *service, deai_request *request) {
+  deai_bytes body = deai_request_body(request);
+  deai_ledger_service_submit(service, body, deai_request_keep(request), request_submitted);
+}
+
+void deai_ledger_service_propose(deai_ledger_service *service, deai_bytes ops, void *user,
+                                 deai_ledger_done *done) {
+  char err[DEAI_ERR_CAP] = "";
+  uint8_t id[DEAI_HASH_BYTES] = {0};
+  uint8_t account[DEAI_ACCT_BYTES];
+  uint64_t nonce = 0;
+  uint64_t len = 0;
+  deai_cbor_reader reader = deai_cbor_reader_of(ops);
+  deai_cbor_item head;
+  deai_tx_builder *builder = malloc(sizeof *builder);
+  uint8_t *room = malloc(DEAI_TX_MAX);
+  int32_t status = builder == NULL || room == NULL ? DEAI_ENOMEM : DEAI_OK;
+  if (status == DEAI_OK)
+    status = deai_ledger_nonce(service->options.ledger, deai_key_public(service->options.node),
+                               &nonce, account);
+  if (status == DEAI_OK) status = deai_cbor_next(&reader, &head);
+  if (status == DEAI_OK && head.kind != DEAI_CBOR_ARRAY) status = DEAI_EINVAL;
+  deai_op *list = status == DEAI_OK ? calloc(DEAI_TX_OPS_MAX, sizeof *list) : NULL;
+  char(*names)[2][DEAI_NAME_MAX + 1] =
+      status == DEAI_OK ? calloc(DEAI_TX_OPS_MAX, sizeof *names) : NULL;
+  if (status == DEAI_OK && (list == NULL || names == NULL || head.number > DEAI_TX_OPS_MAX))
+    status = DEAI_ETOOLARGE;
+  if (status == DEAI_OK) deai_tx_start(builder, account, nonce, 0, 0);
+  for (uint64_t i = 0; status == DEAI_OK && i < head.number; i++) {
+    deai_bytes item;
+    status = deai_cbor_skip(&reader, &item);
+    if (status == DEAI_OK)
+      status = deai_decode(&deai_op_table, item, &list[i], NULL, err, sizeof err);
+    if (status != DEAI_OK) break;
+    (void)snprintf(names[i][0], sizeof names[i][0], "%.*s", (int)list[i].module.len,
+                   list[i].module.ptr);
+    (void)snprintf(names[i][1], sizeof names[i][1], "%.*s", (int)list[i].type.len,
+                   list[i].type.ptr);
+    deai_tx_op_raw(builder, names[i][0], names[i][1], list[i].body);
+  }
+  if (status == DEAI_OK)
+    status = deai_tx_sign(builder, service->genesis, service->options.node,
+                          (deai_buf){room, DEAI_TX_MAX}, &len, err, sizeof err);
+  if (status == DEAI_OK)
+    deai_ledger_service_submit(service, deai_bytes_of(room, len), user, done);
+  else
+    done(user, status, err[0] != 0 ? err : deai_status_text(status), id, 0);
+  free(list);
+  free(names);
+  free(builder);
+  free(room);
+}
+
+static void on_host_request(void *user, deai_request *request) {
+  deai_ledger_service_propose(user, deai_request_body(request), deai_request_keep(request),
+                              request_submitted);
+}
+
+/* ---- follow ---- */
+
+static void follower_free(follower *gone) {
+  follower **at = &gone->service->followers;
+  while (*at != gone)
+    at = &(*at)->next;
+  *at = gone->next;
+  deai_request_on_drain(gone->request, NULL, NULL);
+  deai_request_drop(gone->request);
+  free(gone->entry);
+  free(gone);
+}
+
+/* follower_slice sends one slice of the entry at hand. */
+static int32_t follower_slice(follower *who) {
+  uint8_t room[64];
+  uint64_t left = who->entry_len - who->entry_at;
+  uint64_t size = left < SLICE_BYTES ? left : SLICE_BYTES;
+  deai_ledger_slice slice = {.h = who->height, .more = size < left};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  int32_t status = deai_encode(&deai_ledger_slice_table, &slice, &writer, NULL, 0);
+  if (status == DEAI_OK)
+    status = deai_request_part(who->request, deai_bytes_of(room, writer.len),
+                               deai_bytes_of(who->entry + who->entry_at, size));
+  if (status != DEAI_OK) return status;
+  who->entry_at += size;
+  if (who->entry_at < who->entry_len) return DEAI_OK;
+  free(who->entry);
+  who->entry = NULL;
+  who->height++;
+  return DEAI_OK;
+}
+
+static void follower_go(follower *who) {
+  deai_ledger_service *service = who->service;
+  int32_t status = DEAI_OK;
+  while (status == DEAI_OK && deai_request_open(who->request)) {
+    if (who->entry == NULL) {
+      status = deai_ledger_read(service->options.ledger, who->height, &who->entry, &who->entry_len);
+      who->entry_at = 0;
+    }
+    if (status == DEAI_OK) status = follower_slice(who);
+  }
+  if (status == DEAI_OK || status == DEAI_EAGAIN || status == DEAI_ENOTFOUND) return;
+  deai_request_fail(who->request, status, "block %llu cannot be read",
+                    (unsigned long long)who->height);
+}
+
+static void on_follower(void *user, deai_request *request) {
+  follower *who = user;
+  if (deai_request_open(request))
+    follower_go(who);
+  else
+    follower_free(who);
+}
+
+static void do_follow(deai_ledger_service *service, deai_request *request) {
+  char err[DEAI_ERR_CAP] = "";
+  deai_ledger_follow ask;
+  int32_t status = deai_decode(&deai_ledger_follow_table, deai_request_args(request), &ask, NULL,
+                               err, sizeof err);
+  follower *who = status == DEAI_OK ? calloc(1, sizeof *who) : NULL;
+  if (who == NULL) {
+    deai_request_fail(request, status == DEAI_OK ? DEAI_ENOMEM : status, "%s", err);
+    return;
+  }
+  who->service = service;
+  who->request = deai_request_keep(request);
+  who->height = ask.from == 0 ? 1 : ask.from;
+  who->next = service->followers;
+  service->followers = who;
+  deai_request_on_drain(request, on_follower, who);
+  follower_go(who);
+}
+
+void deai_ledger_service_block(deai_ledger_service *service, uint64_t height) {
+  service->height = height;
+  follower *at = service->followers;
+  while (at != NULL) {
+    follower *next = at->next;
+    follower_go(at);
+    at = next;
+  }
+}
+
+/* ---- offerings ---- */
+
+static void on_request(void *user, deai_request *request) {
+  deai_ledger_service *service = user;
+  const deai_call_spec *spec = deai_request_about(request);
+  if (deai_str_eq(spec->method, deai_str_of("head")))
+    do_head(service, request);
+  else if (deai_str_eq(spec->method, deai_str_of("query")))
+    do_query(service, request);
+  else if (deai_str_eq(spec->method, deai_str_of("submit")))
+    do_submit(service, request);
+  else
+    do_follow(service, request);
+}
+
+static int32_t serve_ledger(void *user, deai_call *call, char *err) {
+  (void)err;
+  return deai_request_serve(call, DEAI_TX_MAX, on_request, user);
+}
+
+static int32_t serve_host(void *user, deai_call *call, char *err) {
+  (void)err;
+  return deai_request_serve(call, DEAI_TX_MAX, on_host_request, user);
+}
+
+static int32_t ledger_class(const void *user, deai_str service, deai_str method) {
+  (void)user, (void)service;
+  static const char *const methods[] = {"head", "query", "submit", "follow"};
+  for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+    if (deai_str_eq(method, deai_str_of(methods[i]))) return DEAI_CLASS_GUEST;
+  }
+  return -1;
+}
+
+static int32_t host_class(const void *user, deai_str service, deai_str method) {
+  (void)user, (void)service;
+  return deai_str_eq(method, deai_str_of("submit")) ? DEAI_CLASS_LOCAL : -1;
+}
+
+void deai_ledger_service_offerings(deai_ledger_service *service, deai_offering out[2]) {
+  out[0] = (deai_offering){.plugin = "ledger",
+                           .service = DEAI_LEDGER_SERVICE,
+                           .class_of = ledger_class,
+                           .provider = {service, serve_ledger}};
+  out[1] = (deai_offering){.plugin = "ledger",
+                           .service = HOST_SERVICE,
+                           .class_of = host_class,
+                           .provider = {service, serve_host}};
+}
+
+/* ---- receipts ---- */
+
+int64_t deai_ledger_service_receipt(void *user, deai_call *call, const deai_receipt *receipt,
+                                    deai_buf out) {
+  (void)call;
+  char err[DEAI_ERR_CAP] = "";
+  deai_ledger_service *service = user;
+  uint64_t len = 0;
+  int32_t status =
+      deai_sign_struct(DEAI_SIGN_RECEIPT, &deai_receipt_table, receipt, service->genesis,
+                       service->options.node, out, &len, err, sizeof err);
+  if (status == DEAI_OK) return (int64_t)len;
+  deai_log(DEAI_LEVEL_ERROR, "ledger", "receipt: %s", err);
+  return status;
+}
+
+int32_t deai_ledger_service_check(void *user, deai_call *call, const uint8_t worker[DEAI_KEY_BYTES],
+                                  const uint8_t in[DEAI_HASH_BYTES], deai_bytes bytes) {
+  deai_ledger_service *service = user;
+  const deai_call_spec *spec = deai_call_about(call);
+  deai_signed signature;
+  deai_receipt receipt;
+  if (deai_decode(&deai_signed_table, bytes, &signature, NULL, NULL, 0) != DEAI_OK ||
+      deai_decode(&deai_receipt_table, signature.body, &receipt, NULL, NULL, 0) != DEAI_OK)
+    return DEAI_EVERIFY;
+  bool ours = memcmp(receipt.payer, deai_key_public(service->options.node), DEAI_KEY_BYTES) == 0;
+  bool theirs = memcmp(receipt.worker, worker, DEAI_KEY_BYTES) == 0 &&
+                memcmp(signature.key, worker, DEAI_KEY_BYTES) == 0;
+  bool this_job = spec->job.len == DEAI_ID_BYTES &&
+                  memcmp(receipt.job, spec->job.ptr, DEAI_ID_BYTES) == 0 &&
+                  memcmp(receipt.in, in, DEAI_HASH_BYTES) == 0;
+  if (!ours || !theirs || !this_job) return DEAI_EVERIFY;
+  return deai_sign_verify(DEAI_SIGN_RECEIPT, service->genesis, signature.body, signature.key,
+                          signature.sig);
+}
+
+/* ---- life ---- */
+
+deai_ledger_service *deai_ledger_service_new(const deai_ledger_service_options *options) {
+  deai_ledger_service *service = calloc(1, sizeof *service);
+  if (service == NULL) return NULL;
+  service->options = *options;
+  (void)deai_ledger_genesis(options->ledger, service->genesis);
+  return service;
+}
+
+void deai_ledger_service_free(deai_ledger_service *service) {
+  if (service == NULL) return;
+  while (service->followers != NULL) {
+    deai_request_fail(service->followers->request, DEAI_ECANCELLED, "the node stops");
+    follower_free(service->followers);
+  }
+  free(service);
+}
