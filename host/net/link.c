@@ -209,6 +209,8 @@ static deai_bytes route_put(const deai_link *link, const deai_call_spec *spec, u
   route.has |= spec->model.len > 0 ? DEAI_ROUTE_HAS_MODEL : 0;
   route.has |= spec->price_max > 0 ? DEAI_ROUTE_HAS_PRICE : 0;
   route.has |= route.parent != 0 ? DEAI_ROUTE_HAS_PARENT : 0;
+  route.has |= spec->plugin.len > 0 ? DEAI_ROUTE_HAS_PLUGIN : 0;
+  route.plugin = spec->plugin;
   deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, room_bytes});
   if (deai_encode(&deai_route_head_table, &route, &writer, NULL, 0) != DEAI_OK) writer.len = 0;
   return deai_bytes_of(room, writer.len);
@@ -408,6 +410,7 @@ static void spec_route(deai_link *link, const deai_call_head *head, deai_call_sp
   spec->avoid.ptr = keys;
   spec->model = route->model;
   spec->price_max = route->price;
+  if (link->options.kind == DEAI_LINK_CLI) spec->plugin = route->plugin;
   if ((route->has & DEAI_ROUTE_HAS_TO) != 0) spec->provider = deai_bytes_of(route->to, 32);
   if ((route->has & DEAI_ROUTE_HAS_HERE) != 0 && route->here) spec->flags |= DEAI_CALL_HERE;
   if ((route->has & DEAI_ROUTE_HAS_AWAY) != 0 && route->away) spec->flags |= DEAI_CALL_AWAY;

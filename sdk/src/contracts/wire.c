@@ -81,5 +81,6 @@ static const deai_field route_rows[] = {
     DEAI_F_CID_OPT(deai_route_head, model, "model"),
     DEAI_F_UINT_OPT(deai_route_head, price, "price", 0, UINT64_MAX),
     DEAI_F_UINT_OPT(deai_route_head, parent, "parent", 0, UINT64_MAX),
+    DEAI_F_TEXT_OPT(deai_route_head, plugin, "plugin", 1, DEAI_NAME_MAX),
 };
 const deai_table deai_route_head_table = DEAI_TABLE_HEAD("route", deai_route_head, route_rows);

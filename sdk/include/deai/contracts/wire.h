@@ -148,6 +148,7 @@ typedef struct deai_route_head { /* has bits by field order */
   deai_bytes model;
   uint64_t price;
   uint64_t parent; /* ticket the call serves */
+  deai_str plugin; /* from the CLI only: this plug-in of the node */
 } deai_route_head;
 #define DEAI_ROUTE_HAS_TO     1u
 #define DEAI_ROUTE_HAS_AWAY   2u
@@ -156,6 +157,7 @@ typedef struct deai_route_head { /* has bits by field order */
 #define DEAI_ROUTE_HAS_MODEL  16u
 #define DEAI_ROUTE_HAS_PRICE  32u
 #define DEAI_ROUTE_HAS_PARENT 64u
+#define DEAI_ROUTE_HAS_PLUGIN 128u
 extern const deai_table deai_route_head_table;
 
 extern const deai_table deai_hello_head_table;
