@@ -18,6 +18,7 @@
 #include "host/base/banned.h"
 
 #define ROUNDS         12
+#define COLLECT_ROUND  10
 #define ROUND_BLOCKS   16
 #define MEDIUM_BLOCKS  7
 #define MEDIUM_BYTES   (600u << 10)
@@ -163,6 +164,16 @@ static void work_unpin(blocks_store *store) {
   promise("unpinned", 0);
 }
 
+/* drops all that has no pin: the blocks beside block 0 of each round, medium ones, leaves */
+static void work_collect(blocks_store *store) {
+  blocks_error err = {0};
+  blocks_gc state = {0};
+  promise("collecting", COLLECT_ROUND);
+  while (!state.finished)
+    require("gc", blocks_store_gc(store, &state, 40, &err), &err);
+  promise("collected", COLLECT_ROUND);
+}
+
 static int work(const char *folder) {
   blocks_error err = {0};
   int32_t status;
@@ -182,6 +193,7 @@ static int work(const char *folder) {
       require("open again", status, &err);
     }
     if (round == 9) work_unpin(store);
+    if (round == COLLECT_ROUND) work_collect(store);
   }
   require("close", blocks_store_close(store), NULL);
   return 0;
@@ -198,15 +210,16 @@ static void check_block(blocks_store *store, const char *what, const blocks_cid 
   blocks_buf_free(&buf);
 }
 
-static void check_round(blocks_store *store, int round, bool unpinning, bool unpinned) {
+static void check_round(blocks_store *store, int round, bool collecting, bool unpinning,
+                        bool unpinned) {
   blocks_cid cid;
   uint64_t pins = 9;
-  for (int i = ROUND_BLOCKS - 1; i >= 0; i--) {
+  bool may_be_gone = round == 0 && unpinning;
+  for (int i = collecting ? 0 : ROUND_BLOCKS - 1; i >= 0; i--) {
     deai_bytes block = small_block(round, i, &cid);
-    check_block(store, "small", &cid, block);
+    if (!collecting || !may_be_gone) check_block(store, "small", &cid, block);
   }
   require("pins", blocks_store_pins(store, &cid, &pins), NULL);
-  bool may_be_gone = round == 0 && unpinning;
   bool right = pins == 1 || (pins == 0 && may_be_gone);
   if (round == 0 && unpinned) right = pins == 0;
   if (!right) die("pins of a promised round", DEAI_EVERIFY, NULL);
@@ -246,18 +259,20 @@ static bool promised(const char *promises, const char *line) {
 static void check_promises(blocks_store *store, const char *promises) {
   char line[64];
   blocks_cid cid;
+  bool collecting = promised(promises, "collecting");
   for (int round = 0; round < ROUNDS; round++) {
     (void)snprintf(line, sizeof line, "small %d\n", round);
     if (promised(promises, line))
-      check_round(store, round, promised(promises, "unpinning"), promised(promises, "unpinned"));
+      check_round(store, round, collecting && round <= COLLECT_ROUND,
+                  promised(promises, "unpinning"), promised(promises, "unpinned"));
   }
-  for (int i = 0; i < PART_LEAVES; i++) {
+  for (int i = 0; i < PART_LEAVES && !collecting; i++) {
     (void)snprintf(line, sizeof line, "leaf %d\n", i);
     if (!promised(promises, line)) continue;
     deai_bytes leaf = part_leaf(i, &cid);
     check_block(store, "leaf", &cid, leaf);
   }
-  for (int i = 0; i < MEDIUM_BLOCKS && promised(promises, "medium"); i++) {
+  for (int i = 0; i < MEDIUM_BLOCKS && promised(promises, "medium") && !collecting; i++) {
     deai_bytes block = medium_block(i, &cid);
     check_block(store, "medium", &cid, block);
   }
@@ -335,12 +350,12 @@ static size_t check_crashes(const fault_log *log, const char *folder, size_t *br
 
 /* a store that forgot its syncs: one write in the middle is lost though later ones are there */
 static size_t check_without_syncs(const fault_log *log, const char *folder, size_t *broken_out) {
-  size_t calls = fault_log_count(log);
-  size_t writes = 0;
-  while (fault_unsynced_write(log, calls, true, writes) != SIZE_MAX)
-    writes++;
   for (size_t i = 0; i < WITHOUT_IMAGES; i++) {
-    size_t lost = fault_unsynced_write(log, calls, true, i * writes / WITHOUT_IMAGES);
+    size_t calls = fault_log_count(log) * (i + 1) / WITHOUT_IMAGES;
+    size_t writes = 0;
+    while (fault_unsynced_write(log, calls, true, writes) != SIZE_MAX)
+      writes++;
+    size_t lost = fault_unsynced_write(log, calls, true, i * 7919 % (writes + 1));
     fault_image image = {
         .calls = calls, .kept = SIZE_MAX, .torn = SIZE_MAX, .dropped = lost, .no_syncs = true};
     *broken_out += !image_holds(log, &image, folder, true);

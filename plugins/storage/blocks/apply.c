@@ -144,8 +144,15 @@ int32_t blocks_apply_op(blocks_apply *apply, const blocks_op *op, bool *skipped)
 }
 
 int32_t blocks_apply_missing(blocks_apply *apply, const blocks_place *place) {
+  blocks_file_spec file;
   int32_t there = blocks_index_place_has(apply->index, apply->txn, place);
   if (there <= 0) return there;
+  if ((place->store & BLOCKS_STORE_FILE) != 0) {
+    int32_t known =
+        blocks_index_file(apply->index, apply->txn, place->store & ~BLOCKS_STORE_FILE, &file);
+    if (known == DEAI_ENOTFOUND) /* left by a collection that was cut off: garbage, no damage */
+      return blocks_index_place_drop(apply->index, apply->txn, place);
+  }
   int32_t status = (place->store & BLOCKS_STORE_FILE) != 0
                        ? turn_leaf(apply, *place, false)
                        : blocks_index_place_drop(apply->index, apply->txn, place);

@@ -475,20 +475,38 @@ static int32_t remove_pack(compaction *c, blocks_gc *state, blocks_error *err) {
   return DEAI_OK;
 }
 
-static int32_t compact(compaction *c, blocks_gc *state, blocks_error *err) {
+static int32_t pack_size(compaction *c, blocks_error *err) {
   struct stat info;
+  if (fstat(c->fd, &info) != 0) return blocks_fail_errno(err, errno, "pack");
+  c->size = (uint64_t)info.st_size;
+  return DEAI_OK;
+}
+
+/* the pack that is written is closed before it can be written anew */
+static int32_t close_pack(compaction *c, blocks_error *err) {
+  blocks_store *store = c->store;
+  int32_t status = DEAI_OK;
+  (void)pthread_mutex_lock(&store->append);
+  if (store->head.pack == c->number) status = blocks_store_next_pack(store, err);
+  (void)pthread_mutex_unlock(&store->append);
+  /* what was queued for this pack has its places before they are looked up */
+  return status == DEAI_OK ? blocks_store_sync_log(store, err) : status;
+}
+
+static int32_t compact(compaction *c, blocks_gc *state, blocks_error *err) {
   uint64_t live = 0;
   int32_t status = blocks_pack_open(c->store->packs_fd, c->number, &c->fd, &c->salt, err);
   if (status == DEAI_ENOTFOUND || status == DEAI_EVERIFY) return DEAI_OK; /* verify tells of it */
-  if (status != DEAI_OK) return status;
-  if (fstat(c->fd, &info) != 0) return blocks_fail_errno(err, errno, "pack");
-  c->size = (uint64_t)info.st_size;
-  status = each_record(c, &live, count_live, err);
-  if (status != DEAI_OK || live * 2 >= c->size) return status;
-  status = each_record(c, &live, move_live, err);
+  if (status == DEAI_OK) status = blocks_store_sync_log(c->store, err);
+  if (status == DEAI_OK) status = pack_size(c, err);
+  if (status == DEAI_OK) status = each_record(c, &live, count_live, err);
+  bool worth = c->size > BLOCKS_PACK_HEAD_BYTES && live * 2 < c->size;
+  if (status != DEAI_OK || !worth) return status;
+  status = close_pack(c, err);
+  if (status == DEAI_OK) status = pack_size(c, err);
+  if (status == DEAI_OK) status = each_record(c, &live, move_live, err);
   if (status == DEAI_EFULL) return DEAI_OK; /* no room for the copies; dead packs come first */
-  if (status == DEAI_OK) status = remove_pack(c, state, err);
-  return status;
+  return status == DEAI_OK ? remove_pack(c, state, err) : status;
 }
 
 static int32_t compact_next_pack(blocks_store *store, blocks_gc *state, blocks_error *err) {
@@ -497,10 +515,11 @@ static int32_t compact_next_pack(blocks_store *store, blocks_gc *state, blocks_e
   (void)pthread_mutex_unlock(&store->append);
   bool oldest = state->number == 0;
   compaction c = {.store = store, .fd = -1, .number = state->number + 1, .oldest = oldest};
-  if (c.number >= current) {
+  if (c.number > current || state->last) {
     state->finished = true;
     return clear_sets(store, err);
   }
+  state->last = c.number == current;
   int32_t status = compact(&c, state, err);
   if (c.fd >= 0) (void)close(c.fd);
   blocks_buf_free(&c.buf);

@@ -32,7 +32,6 @@ typedef struct recovery {
   blocks_buf buf;
   uint64_t done_bytes;
   uint64_t all_bytes;
-  uint64_t damaged; /* places in the log where a record was not whole */
 } recovery;
 
 static int compare_numbers(const void *a, const void *b) {
@@ -139,7 +138,7 @@ static int32_t scan_records(recovery *r, uint64_t pack, int fd, uint32_t salt, u
     int32_t status = blocks_record_read(fd, salt, from, &record, &r->buf, err);
     if (status == DEAI_ENOTFOUND) return DEAI_OK;
     if (status == DEAI_EVERIFY) {
-      r->damaged++;
+      r->store->damaged++;
       status = blocks_record_find(fd, salt, from + 1, &from, &r->buf, err);
       if (status == DEAI_ENOTFOUND) return DEAI_OK; /* nothing whole behind it */
       if (status == DEAI_OK) continue;
@@ -170,7 +169,7 @@ static int32_t scan_pack(recovery *r, uint64_t number, uint64_t from, bool last,
   uint32_t salt = 0;
   int32_t status = blocks_pack_open(store->packs_fd, number, &fd, &salt, err);
   if (status == DEAI_EVERIFY) { /* its making was cut off, or its first bytes are gone */
-    r->damaged++;
+    r->store->damaged++;
     (void)close(fd);
     return DEAI_OK;
   }
@@ -237,7 +236,7 @@ static int32_t recover_file(recovery *r, const blocks_file_spec *spec, blocks_er
     if (status == DEAI_OK) leaves = NULL;
     if (status == DEAI_OK) status = batch_flush(r, err);
   } else if (status == DEAI_ENOTFOUND || status == DEAI_EUNSUPPORTED || status == DEAI_EVERIFY) {
-    r->damaged++; /* without its inner nodes nobody can say what the leaves are */
+    r->store->damaged++; /* without its inner nodes nobody can say what the leaves are */
     status = DEAI_OK;
   }
   blocks_leaves_free(leaves);
@@ -286,7 +285,7 @@ static int32_t drop_lost_files(recovery *r, blocks_error *err) {
     for (uint32_t i = 0; i < r->files.count && !there; i++)
       there = r->files.list[i] == spec.number;
     if (there) continue;
-    r->damaged++;
+    r->store->lost_files++;
     status = blocks_index_file_drop(index, txn, &spec);
     if (status != DEAI_OK) break;
   }

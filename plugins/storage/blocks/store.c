@@ -48,7 +48,7 @@ int32_t blocks_store_dirty(blocks_store *store, uint64_t number, blocks_error *e
   return status;
 }
 
-static int32_t next_pack(blocks_store *store, blocks_error *err) {
+int32_t blocks_store_next_pack(blocks_store *store, blocks_error *err) {
   uint32_t salt;
   int fd;
   int32_t status = blocks_store_reserve(store, BLOCKS_PACK_HEAD_BYTES, err);
@@ -77,7 +77,7 @@ int32_t blocks_store_append(blocks_store *store, blocks_record *record, deai_byt
   int32_t status = blocks_store_broken(store, err);
   if (status == DEAI_OK &&
       (store->pack_fd < 0 || store->head.pack_end + bytes > store->pack_bytes_max))
-    status = next_pack(store, err);
+    status = blocks_store_next_pack(store, err);
   if (status == DEAI_OK) status = blocks_store_dirty(store, store->head.pack, err);
   if (status == DEAI_OK) status = blocks_store_reserve(store, bytes, err);
   if (status != DEAI_OK) return status;
@@ -545,7 +545,10 @@ int32_t blocks_store_close(blocks_store *store) {
 
 int32_t blocks_store_usage(blocks_store *store, blocks_usage *out) {
   blocks_txn *txn;
-  *out = (blocks_usage){.rebuilt = store->rebuilt, .cut_bytes = store->cut_bytes};
+  *out = (blocks_usage){.lost_files = store->lost_files,
+                        .damaged = store->damaged,
+                        .rebuilt = store->rebuilt,
+                        .cut_bytes = store->cut_bytes};
   int32_t status = blocks_index_read(store->index, &txn, NULL);
   if (status != DEAI_OK) return status;
   status = blocks_index_counts(store->index, txn, &out->places, &out->files, &out->pins);

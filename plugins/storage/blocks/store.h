@@ -125,9 +125,11 @@ typedef struct blocks_usage {
   uint64_t places;    /* index entries: blocks and leaves */
   uint64_t packs;
   uint64_t files;
-  uint64_t pins;      /* pinned CIDs */
-  uint64_t rebuilt;   /* 1 when this open made the index again */
-  uint64_t cut_bytes; /* torn bytes this open cut off the log */
+  uint64_t pins;       /* pinned CIDs */
+  uint64_t lost_files; /* of files/, whose content was gone from the disk at this open */
+  uint64_t damaged;    /* spots of the log without a whole record, met at this open */
+  uint64_t rebuilt;    /* 1 when this open made the index again */
+  uint64_t cut_bytes;  /* torn bytes this open cut off the log */
 } blocks_usage;
 
 /* blocks_store_usage fills *out with the figures of now. */
@@ -192,6 +194,7 @@ typedef struct blocks_gc {
   uint64_t number;                        /* the last file or pack looked at */
   uint8_t key[BLOCKS_CID_BYTES_MAX + 16]; /* the last place or pin looked at */
   uint32_t key_len;
+  bool last; /* the pack that was written at that time has been looked at */
   bool finished;
   uint64_t kept;        /* places kept */
   uint64_t freed;       /* places dropped */

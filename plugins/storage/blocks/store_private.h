@@ -119,6 +119,8 @@ struct blocks_store {
   blocks_index *index;
   blocks_fds fds;
   uint64_t rebuilt;
+  uint64_t lost_files;
+  uint64_t damaged; /* places in the log where a record was not whole */
   uint64_t cut_bytes;
 
   pthread_mutex_t append; /* guards all below; held for one write to a pack at most */
@@ -139,6 +141,9 @@ struct blocks_store {
 /* blocks_store_append writes a record to the log. append is held. */
 DEAI_MUST_CHECK int32_t blocks_store_append(blocks_store *store, blocks_record *record,
                                             deai_bytes data, blocks_error *err);
+
+/* blocks_store_next_pack closes the pack that is written and makes the next one. append is held. */
+DEAI_MUST_CHECK int32_t blocks_store_next_pack(blocks_store *store, blocks_error *err);
 
 /* blocks_store_reserve counts bytes against the cap; DEAI_EFULL. append is held. */
 DEAI_MUST_CHECK int32_t blocks_store_reserve(blocks_store *store, uint64_t bytes,

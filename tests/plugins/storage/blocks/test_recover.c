@@ -89,6 +89,9 @@ START_TEST(finds_its_place_behind_damage) {
   flip("damage", "packs", ".pack", 24 + 20 + 36 + 11 + 20 + 36 + 3); /* inside the second */
   blocks_store_options options = {.rebuild = true};
   store = store_with("damage", &options);
+  blocks_usage usage;
+  ck_assert_int_eq(blocks_store_usage(store, &usage), DEAI_OK);
+  ck_assert_uint_eq(usage.damaged, 1);
   ck_assert_int_eq(holds(store, &a), 1);
   ck_assert_int_eq(holds(store, &b), 0);
   ck_assert_int_eq(holds(store, &c), 1);
@@ -144,6 +147,25 @@ START_TEST(drops_files_nobody_knows) {
 }
 END_TEST
 
+START_TEST(a_file_gone_from_the_disk_is_counted_and_comes_again) {
+  blocks_store *store = store_at("lostfile");
+  (void)import_seed(store, "lostfile", LARGE_BYTES, true);
+  blocks_usage usage;
+  store_end(store);
+  ck_assert_int_eq(unlink(file_with("lostfile", "files", ".leaf")), 0);
+  store = store_at("lostfile");
+  ck_assert_int_eq(blocks_store_usage(store, &usage), DEAI_OK);
+  ck_assert_uint_eq(usage.lost_files, 1);
+  ck_assert_uint_eq(usage.files, 0);
+  blocks_import_result file = import_seed(store, "lostfile", LARGE_BYTES, false);
+  int fd;
+  uint64_t size;
+  ck_assert_int_eq(blocks_store_open_file(store, &file.cid, &fd, &size, NULL), DEAI_OK);
+  (void)close(fd);
+  store_end(store);
+}
+END_TEST
+
 START_TEST(rebuild_does_not_trust_leaves) {
   blocks_store *store = store_at("leaves");
   blocks_import_result file = import_seed(store, "leaves", LARGE_BYTES, false);
@@ -168,6 +190,7 @@ int main(void) {
   tcase_add_test(tests, finds_its_place_behind_damage);
   tcase_add_test(tests, a_record_inside_a_block_is_no_record);
   tcase_add_test(tests, drops_files_nobody_knows);
+  tcase_add_test(tests, a_file_gone_from_the_disk_is_counted_and_comes_again);
   tcase_add_test(tests, rebuild_does_not_trust_leaves);
   suite_add_tcase(suite, tests);
   return testing_run(suite);
