@@ -103,7 +103,8 @@ static void child_judge(const char *path, const deai_genesis *genesis, uint64_t 
   deai_state *state = NULL;
   verdict->status = deai_state_open(path, genesis, map_bytes, DEAI_STATE_READ, &state, verdict->why,
                                     sizeof verdict->why);
-  if (verdict->status == DEAI_ENOTFOUND) verdict->status = DEAI_EVERIFY;
+  /* LMDB names a file that is half made in several ways */
+  if (verdict->status != DEAI_OK && verdict->status != DEAI_ENOMEM) verdict->status = DEAI_EVERIFY;
   if (verdict->status != DEAI_OK) return;
   verdict->head = deai_state_head_get(state);
   verdict->status = deai_state_is_new(state)
