@@ -1,0 +1,72 @@
+#ifndef DEAI_HOST_CLI_CLI_H
+#define DEAI_HOST_CLI_CLI_H
+
+#include "host/cli/client.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* The command line `deai`: nouns first, verbs second, the same verbs everywhere. What a command
+   answers goes to stdout, what it says about it to stderr.
+
+   Exit codes  0 done · 1 failed · 2 usage · 3 config invalid · 4 node not reachable · 5 not found ·
+               6 denied · 7 no node can serve it · 8 money · 9 verification failed · 10 timeout ·
+               12 degraded · 13 data folder in use · 14 upgrade needed; 4, 7, 10 may be retried */
+
+#define CLI_EXIT_USAGE    2
+#define CLI_EXIT_CONFIG   3
+#define CLI_EXIT_NO_NODE  4
+#define CLI_EXIT_DEGRADED 12
+
+typedef struct cli {
+  char data[3900];  /* --data, $DEAI_DATA or ~/.deai */
+  bool json;        /* --json */
+  bool quiet;       /* --quiet */
+  uint64_t time_ms; /* --timeout, 0 = the command's own */
+  int count;        /* words after the options */
+  char **words;
+} cli;
+
+/* A command: words[0] is its verb or first argument. Returns the exit code. */
+typedef int cli_command(cli *line);
+
+cli_command cli_init;
+cli_command cli_up;
+cli_command cli_down;
+cli_command cli_status;
+cli_command cli_plugin;
+cli_command cli_ask;
+cli_command cli_store;
+cli_command cli_model;
+cli_command cli_ledger;
+
+/* cli_fail prints why to stderr and returns the exit code of status. */
+int cli_fail(int32_t status, const char *why);
+
+/* cli_usage prints what the command takes and returns CLI_EXIT_USAGE. */
+int cli_usage(const char *text);
+
+/* cli_connect opens the node's socket; NULL after printing why (exit code 4). */
+deai_client *cli_connect(const cli *line);
+
+/* cli_json runs a method of the node that answers JSON; NULL after printing why, *code_out set. */
+json_t *cli_json(const cli *line, const char *service, const char *method, int *code_out);
+
+/* cli_option takes "--name VALUE" out of the words; NULL when it is not there. */
+const char *cli_option(cli *line, const char *name);
+
+/* cli_flag takes "--name" out of the words. */
+bool cli_flag(cli *line, const char *name);
+
+/* cli_cid_text writes the CIDv1 in base32 of a binary CID. */
+void cli_cid_text(deai_bytes cid, char *out, size_t cap);
+
+/* cli_cid_read reads such a text; the length, or 0 when it is none. */
+uint64_t cli_cid_read(const char *text, uint8_t *out, uint64_t cap);
+
+/* cli_add adds a file to the node's blocks and shows progress; the binary CID goes to cid, its
+   length to *cid_len. Returns an exit code. */
+int cli_add(const cli *line, deai_client *client, const char *path, bool pin, uint8_t *cid,
+            uint64_t *cid_len, uint64_t *size_out);
+
+#endif
