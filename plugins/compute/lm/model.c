@@ -29,6 +29,7 @@ struct lm_model {
   deai_str name;
   uint32_t ends[ENDS_MAX];
   uint32_t end_count;
+  const atomic_bool *stop; /* lm_model_watch */
 };
 
 static const char *const weight_names[LM_WEIGHT_COUNT] = {
@@ -391,6 +392,10 @@ void lm_model_close(lm_model *model) {
   free(model);
 }
 
+void lm_model_watch(lm_model *model, const atomic_bool *stop) {
+  model->stop = stop;
+}
+
 const lm_shape *lm_model_shape(const lm_model *model) {
   return &model->shape;
 }
@@ -489,6 +494,8 @@ static int32_t read_all(reading *r, uint32_t step, lm_matrix_sink *sink, void *u
                         lm_error *error) {
   for (uint32_t row = 0; row < r->matrix->rows; row += step) {
     uint32_t count = r->matrix->rows - row < step ? r->matrix->rows - row : step;
+    if (r->model->stop != NULL && atomic_load(r->model->stop))
+      return lm_fail(error, DEAI_ECANCELLED, "model: the read of the weights was cancelled");
     int32_t status = lm_gguf_read(r->model->gguf, r->tensor->offset + row * r->row_bytes, r->raw,
                                   (size_t)(count * r->row_bytes));
     if (status != DEAI_OK)

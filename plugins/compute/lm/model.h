@@ -5,6 +5,7 @@
 
 #include "deai/types.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -88,6 +89,10 @@ DEAI_MUST_CHECK int32_t lm_model_open(int descriptor, uint32_t ctx_max, lm_model
 /* lm_model_close frees the model and all it returned; NULL is fine. */
 void lm_model_close(lm_model *model);
 
+/* lm_model_watch lets reads of the matrices end early: once *stop is true, lm_model_read answers
+   DEAI_ECANCELLED. stop outlives the model, or the next watch; NULL = never. */
+void lm_model_watch(lm_model *model, const atomic_bool *stop);
+
 /* lm_model_shape returns the hyper-parameters. */
 const lm_shape *lm_model_shape(const lm_model *model);
 
@@ -134,7 +139,7 @@ typedef int32_t lm_matrix_sink(void *user, uint32_t first_row, uint32_t row_coun
 
 /* lm_model_read hands all rows of matrix to sink in rising order and sets *exponent_out to xT (M6).
    DEAI_EIO when the file ends early, DEAI_EINVAL for a scale that is Inf or NaN or too large for
-   the bound. The device is complete, and xT known, only after DEAI_OK. [worker] */
+   the bound, DEAI_ECANCELLED (lm_model_watch). The device is complete, and xT known, only after DEAI_OK. [worker] */
 DEAI_MUST_CHECK int32_t lm_model_read(const lm_model *model, const lm_matrix *matrix,
                                       lm_matrix_sink *sink, void *user, int32_t *exponent_out,
                                       lm_error *error);

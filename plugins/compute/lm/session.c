@@ -9,10 +9,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "host/base/banned.h"
 
 #define CACHES_DEFAULT 4u
+#define CHUNK_START    8u
+#define PASS_NS        (LM_PASS_MS * UINT64_C(1000000))
 
 /* A place for one session's KV cache, and what lies in it. */
 typedef struct slot {
@@ -35,6 +38,7 @@ struct lm_engine {
   uint32_t open_count;
   uint32_t ctx;
   uint32_t chunk;
+  bool adapts; /* chunk follows the measured speed */
   uint64_t clock;
   float *hidden; /* LM_COLUMNS_MAX x embd */
   float *logits; /* LM_COLUMNS_MAX x vocab */
@@ -106,7 +110,8 @@ int32_t lm_engine_open(const lm_model *model, const lm_backend_ops *ops,
   e->ops = ops;
   e->ctx = config->ctx == 0 ? shape->ctx : config->ctx;
   e->slot_count = config->caches == 0 ? CACHES_DEFAULT : config->caches;
-  e->chunk = config->chunk == 0 ? LM_COLUMNS_MAX : config->chunk;
+  e->chunk = config->chunk == 0 ? CHUNK_START : config->chunk;
+  e->adapts = config->chunk == 0;
   (void)pthread_mutex_init(&e->lock, NULL);
   status = engine_room(e) ? DEAI_OK : lm_fail(error, DEAI_ENOMEM, "engine: no memory");
   if (status == DEAI_OK) status = ops->open(model, &config->backend, &e->backend, error);
@@ -227,14 +232,14 @@ static int32_t take_slot(lm_session *s, const lm_request *request, lm_error *err
 
 /* ---- opening a session ---- */
 
-static int32_t check_limits(const lm_engine *e, const lm_request *r, lm_error *error) {
+static int32_t check_limits(const lm_request *r, uint32_t ctx, lm_error *error) {
   if (r->id_count < 1)
     return lm_fail(error, DEAI_EINVAL, "session: a prompt of 1 token or more expected, found none");
-  if ((uint64_t)r->id_count + r->max > e->ctx)
+  if ((uint64_t)r->id_count + r->max > ctx)
     return lm_fail(error, DEAI_EINVAL,
                    "session: prompt and answer within %u tokens expected, found %u + %u; shorten "
                    "one of them",
-                   e->ctx, r->id_count, r->max);
+                   ctx, r->id_count, r->max);
   if (r->forced_count > r->max || (r->replay && r->forced_count != r->max))
     return lm_fail(error, DEAI_EINVAL, "session: %s %u forced tokens expected, found %u",
                    r->replay ? "exactly" : "at most", r->max, r->forced_count);
@@ -249,11 +254,11 @@ static int32_t check_limits(const lm_engine *e, const lm_request *r, lm_error *e
   return DEAI_OK;
 }
 
-static int32_t check_ids(const lm_engine *e, const uint32_t *ids, uint32_t count, lm_error *error) {
+static int32_t check_ids(uint32_t vocab, const uint32_t *ids, uint32_t count, lm_error *error) {
   for (uint32_t i = 0; i < count; i++)
-    if (ids[i] >= e->shape->vocab)
-      return lm_fail(error, DEAI_EINVAL, "session: token ids below %u expected, found %u",
-                     e->shape->vocab, ids[i]);
+    if (ids[i] >= vocab)
+      return lm_fail(error, DEAI_EINVAL, "session: token ids below %u expected, found %u", vocab,
+                     ids[i]);
   return DEAI_OK;
 }
 
@@ -269,11 +274,13 @@ static int32_t check_stops(const lm_request *r, lm_error *error) {
   return DEAI_OK;
 }
 
-static int32_t check_request(const lm_engine *e, const lm_request *r, lm_error *error) {
-  int32_t status = check_limits(e, r, error);
-  if (status == DEAI_OK) status = check_ids(e, r->ids, r->id_count, error);
-  if (status == DEAI_OK) status = check_ids(e, r->forced, r->forced_count, error);
-  return status == DEAI_OK ? check_stops(r, error) : status;
+int32_t lm_request_check(const lm_request *request, const lm_shape *shape, uint32_t ctx,
+                         lm_error *error) {
+  int32_t status = check_limits(request, ctx, error);
+  if (status == DEAI_OK) status = check_ids(shape->vocab, request->ids, request->id_count, error);
+  if (status == DEAI_OK)
+    status = check_ids(shape->vocab, request->forced, request->forced_count, error);
+  return status == DEAI_OK ? check_stops(request, error) : status;
 }
 
 static int32_t copy_request(lm_session *s, const lm_request *r) {
@@ -301,7 +308,7 @@ static int32_t copy_request(lm_session *s, const lm_request *r) {
 int32_t lm_session_open(lm_engine *engine, const lm_request *request, lm_session **session_out,
                         lm_error *error) {
   *session_out = NULL;
-  int32_t status = check_request(engine, request, error);
+  int32_t status = lm_request_check(request, engine->shape, engine->ctx, error);
   if (status != DEAI_OK) return status;
   lm_session *s = calloc(1, sizeof *s);
   if (s == NULL) return lm_fail(error, DEAI_ENOMEM, "session: no memory");
@@ -375,7 +382,7 @@ static int32_t give_text(lm_session *s, uint32_t i, uint32_t token) {
   }
   if (last && stops) s->finish = LM_FINISH_STOP;
   if (s->finish == LM_FINISH_NONE && i + 1 == s->max) s->finish = LM_FINISH_LENGTH;
-  if (s->finish == LM_FINISH_NONE || s->replay) return DEAI_OK;
+  if (s->finish == LM_FINISH_NONE || forced) return DEAI_OK;
   status = lm_filter_flush(&s->filter, &piece);
   return status == DEAI_OK ? add_text(s, piece) : status;
 }
@@ -485,6 +492,21 @@ static uint32_t plan_all(lm_session *const *sessions, uint32_t count, lm_column 
   return used;
 }
 
+static uint64_t now_ns(void) {
+  struct timespec now;
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* adapt moves the chunk towards as many columns as PASS_NS holds; only full passes tell. */
+static void adapt(lm_engine *e, uint32_t columns, uint64_t pass_ns) {
+  if (!e->adapts || columns < e->chunk) return;
+  uint64_t fit = columns * PASS_NS / (pass_ns + 1);
+  if (fit > (uint64_t)2 * e->chunk) fit = (uint64_t)2 * e->chunk;
+  if (fit > LM_COLUMNS_MAX) fit = LM_COLUMNS_MAX;
+  e->chunk = fit < 1 ? 1 : (uint32_t)fit;
+}
+
 static int32_t step_locked(lm_session *const *sessions, uint32_t count, lm_step *steps) {
   lm_engine *e = sessions[0]->engine;
   lm_column columns[LM_COLUMNS_MAX];
@@ -493,8 +515,10 @@ static int32_t step_locked(lm_session *const *sessions, uint32_t count, lm_step 
   uint32_t total = plan_all(sessions, count, columns, counts);
   if (total == 0) return DEAI_OK;
   lm_outputs outputs = {.hidden = e->hidden, .logits = e->logits, .fault = fault};
+  uint64_t start_ns = now_ns();
   int32_t status = e->ops->forward(e->backend, columns, total, &outputs);
   if (status != DEAI_OK) return status;
+  adapt(e, total, now_ns() - start_ns);
   uint32_t at = 0;
   uint32_t row = 0;
   for (uint32_t i = 0; i < count; i++) {

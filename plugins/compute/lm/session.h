@@ -29,8 +29,10 @@
    Tokens The token that ends an answer (end-of-turn, or the one that completes a stop string)
           counts as an output token: it is in n and in the root.
    Forced Output tokens another provider has delivered: positions 0.. of the output, not given out
-          again. The text filter runs over them silently, so the answer goes on to the byte. When
-          the last of them ends the answer, the session ends with finish = stop.
+          again. The text filter runs over them silently, so the answer goes on to the byte: the
+          first new token's text begins with what the filter still held back. When the last of
+          them ends the answer, the session ends with finish = stop and no text: what was held
+          back went out with that token.
    Root   RFC 6962 tree over all output positions i, forced too: leaf(i) = SHA-256(0x00 || u32 i ||
           u32 token || SHA-256(hidden) || SHA-256(logits)), floats and integers little-endian.
    Replay All output tokens are forced and max = their number; wrong = the first i that the sampler
@@ -52,6 +54,7 @@
 #define LM_STOPS_MAX      16
 #define LM_STOP_BYTES_MAX 256
 #define LM_CACHES_MAX     64
+#define LM_PASS_MS        250 /* aim for one pass of one session while a prompt is read */
 
 typedef struct lm_engine lm_engine;
 typedef struct lm_session lm_session;
@@ -59,7 +62,8 @@ typedef struct lm_session lm_session;
 typedef struct lm_engine_config {
   uint32_t ctx;    /* positions of a session; 0 = the model's; more than the model's is refused */
   uint32_t caches; /* sessions at a time, 1..LM_CACHES_MAX; 0 = 4 */
-  uint32_t chunk;  /* columns of a pass while a prompt is read, 1..LM_COLUMNS_MAX; 0 = the most */
+  uint32_t chunk;  /* columns of a pass while a prompt is read, 1..LM_COLUMNS_MAX; 0 = as many as
+                      keep a pass near LM_PASS_MS, so that a cancel never waits long */
   lm_backend_config backend;
 } lm_engine_config;
 
@@ -124,8 +128,12 @@ uint32_t lm_engine_caches(const lm_engine *engine);
 /* lm_engine_describe returns one line about the device; lives as long as the engine. [any] */
 const char *lm_engine_describe(const lm_engine *engine);
 
-/* lm_session_open checks request and takes a cache. DEAI_EINVAL (limits, ids outside the
-   vocabulary, sampler), DEAI_EBUSY when every cache is taken, DEAI_ENOMEM. Computes nothing yet. */
+/* lm_request_check refuses with DEAI_EINVAL a request that breaks a limit: counts against ctx, ids
+   outside the vocabulary of shape, sampler, stop strings. Without a device, so at once. [any] */
+DEAI_MUST_CHECK int32_t lm_request_check(const lm_request *request, const lm_shape *shape,
+                                         uint32_t ctx, lm_error *error);
+
+/* lm_session_open takes a cache. What lm_request_check says, DEAI_EBUSY when every cache is taken, DEAI_ENOMEM. Computes nothing yet. */
 DEAI_MUST_CHECK int32_t lm_session_open(lm_engine *engine, const lm_request *request,
                                         lm_session **session_out, lm_error *error);
 
