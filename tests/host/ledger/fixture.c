@@ -109,8 +109,28 @@ void fixture_close(fixture *net) {
   net->ledger = NULL;
 }
 
+/* Copies the chain of a test to $DEAI_GOLDEN/NUMBER: how tests/vectors/golden-chain is made. */
+static void golden_keep(const fixture *net) {
+  static const char *const names[] = {"genesis", "blocks.log"};
+  const char *place = getenv("DEAI_GOLDEN");
+  char folder[4096], from[8300], to[8300];
+  uint8_t *bytes = NULL;
+  uint64_t len;
+  if (place == NULL) return;
+  (void)snprintf(folder, sizeof folder, "%s/%s", place, strrchr(net->folder, '/') + 1);
+  ck_assert_int_eq(deai_folder_make(folder, 0755, NULL, 0), DEAI_OK);
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    (void)snprintf(from, sizeof from, "%s/%s", net->folder, names[i]);
+    (void)snprintf(to, sizeof to, "%s/%s", folder, names[i]);
+    if (deai_file_read(from, 1u << 24, &bytes, &len, NULL, 0) != DEAI_OK) continue;
+    ck_assert_int_eq(deai_file_replace(to, deai_bytes_of(bytes, len), 0644, NULL, 0), DEAI_OK);
+    free(bytes);
+  }
+}
+
 void fixture_end(fixture *net) {
   fixture_close(net);
+  golden_keep(net);
   deai_genesis_free(net->genesis);
   deai_key_free(net->wallet);
   deai_key_free(net->node);
