@@ -30,8 +30,8 @@ typedef struct deai_tx_parsed {
   deai_tx tx;
 } deai_tx_parsed;
 
-/* deai_tx_parse copies and reads signed<tx> and judges its signature for the network of genesis (not
-   when genesis is NULL). Free the result with free. Returns DEAI_ETOOLARGE, DEAI_EINVAL or
+/* deai_tx_parse copies and reads signed<tx> and judges its signature for the network of genesis
+   (not when genesis is NULL). Free the result with free. Returns DEAI_ETOOLARGE, DEAI_EINVAL or
    DEAI_EVERIFY with a text. [any] */
 DEAI_MUST_CHECK int32_t deai_tx_parse(const uint8_t *genesis, deai_bytes signed_tx,
                                       deai_tx_parsed **parsed_out, char *err, uint32_t err_cap);

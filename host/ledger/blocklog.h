@@ -7,7 +7,8 @@
 /* The block log: all block entries of a ledger in one append-only file, from which everything else
    can be rebuilt.
 
-   Frame     u32 magic 0x4b4c4244 | u32 length | u64 height | payload | u32 CRC-32C     little-endian
+   Frame     u32 magic 0x4b4c4244 | u32 length | u64 height | payload | u32 CRC-32C,
+             numbers little-endian.
              The checksum covers all bytes before it. Frames stand one behind the other, heights
              1, 2, 3 without a gap. The payload is the block entry of docs/formats.md 7, so the
              frames are also chained by the hash of each signed block in the next one.

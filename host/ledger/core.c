@@ -167,8 +167,8 @@ static int32_t log_goes_on(deai_core *core, uint64_t at) {
   return found;
 }
 
-/* What stands at byte at cannot be read: the end of a write that was never answered is cut, anything
-   that was answered before is damage. */
+/* What stands at byte at cannot be read: the end of a write that was never answered is cut, what
+   was answered before is damage. */
 static int32_t replay_tail(deai_core *core, uint64_t at, uint64_t height, uint64_t answered,
                            int32_t read_only, char *err, uint32_t err_cap) {
   if (height <= answered || read_only || log_goes_on(core, at)) {

@@ -26,9 +26,9 @@
                     HEIGHT-HASH.block; while one lies there, the follower stays stopped
      lock           held by the process that has the folder open
 
-   Start     The log is ahead of the state: the blocks are run again. The log has a torn end that was
-             never answered: it is cut. The state or order.state is ahead of the log: a backup was
-             restored, refused with a text. The state is damaged: rebuilt from the log.
+   Start     The log is ahead of the state: the blocks are run again. The log has a torn end that
+             was never answered: it is cut. The state or order.state is ahead of the log: a backup
+             was restored, refused with a text. The state is damaged: rebuilt from the log.
    Answers   The same signed bytes again get their first answer for DEAI_TX_REMEMBER_BLOCKS blocks,
              later DEAI_EINVAL (the nonce is used). A transaction that was refused was never in a
              block and may be sent again. A nonce that is ahead (up to DEAI_TX_AHEAD_MAX) waits
@@ -145,8 +145,8 @@ typedef struct deai_ledger_answer {
   void *memory;
 } deai_ledger_answer;
 
-/* deai_ledger_lookup reads the record key of table in module from the durable state; with prove also
-   its proof (proof.h). Returns DEAI_ENOTFOUND for a module or table that is not there. */
+/* deai_ledger_lookup reads the record key of table in module from the durable state; with prove
+   also its proof (proof.h). Returns DEAI_ENOTFOUND for a module or table that is not there. */
 DEAI_MUST_CHECK int32_t deai_ledger_lookup(deai_ledger *ledger, deai_str module, deai_str table,
                                            deai_bytes key, int32_t prove,
                                            deai_ledger_answer *answer_out);

@@ -54,8 +54,8 @@ void deai_overlay_clear(deai_overlay *overlay);
 /* deai_overlay_count returns how many entries there are, undone ones included. */
 uint64_t deai_overlay_count(const deai_overlay *overlay);
 
-/* deai_overlay_sorted makes a fresh array (free it) of the entries that are SET or GONE, of one table
-   or of all (DEAI_OVERLAY_ALL), in the order (table, bucket, key). */
+/* deai_overlay_sorted makes a fresh array (free it) of the entries that are SET or GONE, of one
+   table or of all (DEAI_OVERLAY_ALL), in the order (table, bucket, key). */
 #define DEAI_OVERLAY_ALL UINT32_MAX
 DEAI_MUST_CHECK int32_t deai_overlay_sorted(const deai_overlay *overlay, uint32_t table,
                                             const deai_overlay_entry ***list_out,

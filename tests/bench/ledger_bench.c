@@ -1,5 +1,5 @@
-/* Signed transfers a second of engine local: CLIENTS threads with IN_FLIGHT transactions each, every
-   one answered after its block is durable. Prints one JSON line.
+/* Signed transfers a second of engine local: CLIENTS threads with IN_FLIGHT transactions each,
+   every one answered after its block is durable. Prints one JSON line.
 
    ledger_bench [FOLDER] [SECONDS]     FOLDER is made, must not hold a ledger, and is left behind */
 #include "host/base/file.h"

@@ -1,5 +1,6 @@
-/* Fuzz target of what the ledger reads from strangers: a signed transaction, a block entry, genesis,
-   a proof; the first byte chooses. What a parser accepts must be the one encoding of its meaning. */
+/* Fuzz target of what the ledger reads from strangers: a signed transaction, a block entry,
+   genesis, a proof; the first byte chooses. What a parser accepts is the one encoding of its
+   meaning. */
 #include "host/ledger/entry.h"
 #include "host/ledger/genesis.h"
 #include "host/ledger/proof.h"
