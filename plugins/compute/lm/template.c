@@ -38,7 +38,8 @@ const lm_template *lm_template_by_hash(const uint8_t hash[DEAI_HASH_BYTES]) {
 }
 
 static bool names(deai_str text, const char *word) {
-  return memmem(text.ptr, (size_t)text.len, word, strlen(word)) != NULL;
+  return text.len > 0 && text.ptr != NULL &&
+         memmem(text.ptr, (size_t)text.len, word, strlen(word)) != NULL;
 }
 
 const lm_template *lm_template_find(deai_str text, lm_error *error) {

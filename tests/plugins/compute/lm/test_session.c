@@ -29,7 +29,7 @@ static void open_engine(const tiny_options *options, uint32_t chunk, uint32_t ca
 }
 
 static void set_up(void) {
-  open_engine(&(tiny_options){.type = 3, .seed = 11}, 0, 2);
+  open_engine(&(tiny_options){.type = 3, .seed = 11}, LM_COLUMNS_MAX, 2);
 }
 
 static void tear_down(void) {
@@ -182,6 +182,21 @@ START_TEST(a_resumed_answer_is_the_undisturbed_one) {
 }
 END_TEST
 
+START_TEST(tokens_that_end_the_answer_are_not_given_out_twice) {
+  static answer whole;
+  static answer rest;
+  lm_request request = plain(ANSWER);
+  run(&request, &whole);
+  request.forced = whole.ids;
+  request.forced_count = request.max = whole.count;
+  run(&request, &rest);
+  expect_same(&whole, &rest);
+  ck_assert_uint_eq(rest.count, 0);
+  ck_assert_uint_eq(rest.text_len, 0);
+  ck_assert_int_eq(rest.result.finish, LM_FINISH_LENGTH);
+}
+END_TEST
+
 START_TEST(a_replay_has_the_same_root_and_finds_the_wrong_token) {
   static answer whole;
   static answer again;
@@ -211,6 +226,10 @@ START_TEST(chunks_and_company_change_nothing) {
   static answer other;
   lm_request request = plain(ANSWER);
   run(&request, &whole);
+  tear_down();
+  open_engine(&(tiny_options){.type = 3, .seed = 11}, 0, 1); /* follows the speed */
+  run(&request, &other);
+  expect_same(&whole, &other);
   tear_down();
   open_engine(&(tiny_options){.type = 3, .seed = 11}, 2, 3);
   run(&request, &other);
@@ -317,6 +336,7 @@ int main(void) {
   tcase_add_test(tests, wrong_configurations_are_refused);
   tcase_add_test(tests, a_full_engine_says_busy);
   tcase_add_test(tests, a_resumed_answer_is_the_undisturbed_one);
+  tcase_add_test(tests, tokens_that_end_the_answer_are_not_given_out_twice);
   tcase_add_test(tests, a_replay_has_the_same_root_and_finds_the_wrong_token);
   tcase_add_test(tests, chunks_and_company_change_nothing);
   tcase_add_test(tests, only_the_same_callers_prefix_is_reused);
