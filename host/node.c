@@ -3,6 +3,8 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/sign.h"
+#include "host/ledger/genesis.h"
+#include "host/ledger/records.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,19 +102,190 @@ static void block_task(void *user) {
   deai_cbor_put_uint(&writer, news->height);
   if (news->node->ledger_service != NULL)
     deai_ledger_service_block(news->node->ledger_service, news->height);
+  if (news->node->net != NULL && !news->node->stopping) deai_net_recheck(news->node->net);
   if (news->node->plugins != NULL)
     deai_plugins_update(news->node->plugins, deai_str_of("ledger"),
                         deai_bytes_of(room, writer.len));
   free(news);
 }
 
-/* on_block runs on the ledger thread. */
+/* on_block runs on the ledger thread, or on the worker that applied a block. */
 static void on_block(void *user, const deai_ledger_update *update) {
   deai_node *node = user;
   block_news *news = malloc(sizeof *news);
   if (news == NULL) return; /* followers catch up with the next block */
   *news = (block_news){node, update->height};
   deai_loop_task(node->loop, block_task, news);
+}
+
+/* ---- members ---- */
+
+static uint32_t net_role(void *user, const uint8_t key[DEAI_KEY_BYTES]) {
+  deai_node *node = user;
+  deai_ledger_answer answer;
+  deai_member_rec member;
+  uint32_t role = DEAI_CLASS_PUBLIC;
+  if (deai_ledger_lookup(node->ledger, deai_str_of("registry/1"), deai_str_of("members"),
+                         deai_bytes_of(key, DEAI_KEY_BYTES), 0, &answer) != DEAI_OK)
+    return role;
+  if (answer.found &&
+      deai_decode(&deai_member_rec_table, answer.value, &member, NULL, NULL, 0) == DEAI_OK)
+    role = member.role == DEAI_ROLE_MEMBER ? DEAI_CLASS_MEMBER : DEAI_CLASS_GUEST;
+  deai_ledger_answer_free(&answer);
+  return role;
+}
+
+static uint64_t net_height(void *user) {
+  deai_node *node = user;
+  deai_ledger_head head;
+  deai_ledger_head_get(node->ledger, &head);
+  return head.height;
+}
+
+static void net_offers(void *user, void (*each)(void *each_user, deai_str service, deai_bytes args),
+                       void *each_user) {
+  deai_node *node = user;
+  deai_router_each_offer(node->router, each, each_user);
+}
+
+static void peers_line(void *user, const uint8_t key[DEAI_KEY_BYTES], const char *address) {
+  FILE *out = user;
+  for (int i = 0; i < DEAI_KEY_BYTES; i++)
+    (void)fprintf(out, "%02x", key[i]);
+  (void)fprintf(out, " %s\n", address);
+}
+
+/* peers_save writes whom to dial after a restart. */
+static void peers_save(const deai_node *node) {
+  char err[DEAI_ERR_CAP] = "";
+  char path[4200];
+  char *text = NULL;
+  size_t len = 0;
+  FILE *out = open_memstream(&text, &len);
+  if (out == NULL) return;
+  deai_net_known(node->net, peers_line, out);
+  bool written = fclose(out) == 0;
+  (void)snprintf(path, sizeof path, "%s/peers", node->data);
+  if (written &&
+      deai_file_replace(path, deai_bytes_of(text, len), 0600, err, sizeof err) != DEAI_OK)
+    deai_log(DEAI_LEVEL_WARN, "net", "the list of members was not written: %s", err);
+  free(text);
+}
+
+static bool hex_key(const char *text, uint8_t key[DEAI_KEY_BYTES]) {
+  for (int i = 0; i < 2 * DEAI_KEY_BYTES; i++) {
+    char c = text[i];
+    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) return false;
+    key[i / 2] = (uint8_t)(i % 2 == 0 ? digit << 4 : key[i / 2] | digit);
+  }
+  return text[2 * DEAI_KEY_BYTES] == ' ';
+}
+
+static void peers_load(deai_node *node) {
+  char err[DEAI_ERR_CAP] = "";
+  char path[4200];
+  uint8_t *bytes = NULL;
+  uint64_t len = 0;
+  (void)snprintf(path, sizeof path, "%s/peers", node->data);
+  if (deai_file_read(path, 1048576, &bytes, &len, err, sizeof err) != DEAI_OK) return;
+  char *text = strndup((const char *)bytes, (size_t)len);
+  char *rest = text;
+  for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+    uint8_t key[DEAI_KEY_BYTES];
+    if (strlen(line) < 2 * DEAI_KEY_BYTES + 2 || !hex_key(line, key)) continue;
+    if (deai_net_know(node->net, key, deai_str_of(line + 2 * DEAI_KEY_BYTES + 1)) != DEAI_OK)
+      deai_log(DEAI_LEVEL_WARN, "net", "%s: expected KEY ADDRESS in a line", path);
+  }
+  free(text);
+  free(bytes);
+}
+
+static void net_connected(void *user, const uint8_t key[DEAI_KEY_BYTES], bool up) {
+  (void)key;
+  deai_node *node = user;
+  if (!up) return;
+  peers_save(node);
+  if (node->catchup != NULL) deai_catchup_go(node->catchup);
+}
+
+static const deai_net_ops net_ops = {.open = http_open,
+                                     .role = net_role,
+                                     .height = net_height,
+                                     .offers = net_offers,
+                                     .connected = net_connected};
+
+static void announce_task(void *user) {
+  deai_node *node = user;
+  node->announce_asked = false;
+  if (node->net != NULL && !node->stopping) deai_net_announce(node->net);
+}
+
+/* offers_changed gathers all changes of one turn of the loop into one record. */
+static void offers_changed(void *user) {
+  deai_node *node = user;
+  if (node->announce_asked) return;
+  node->announce_asked = true;
+  deai_loop_task(node->loop, announce_task, node);
+}
+
+typedef struct proposed {
+  void *user;
+  deai_join_done *done;
+} proposed;
+
+static void on_proposed(void *user, int32_t status, const char *why,
+                        const uint8_t id[DEAI_HASH_BYTES], uint64_t height) {
+  (void)id;
+  proposed *job = user;
+  job->done(job->user, status, why, height);
+  free(job);
+}
+
+static void join_propose(void *user, deai_bytes ops, void *done_user, deai_join_done *done) {
+  deai_node *node = user;
+  proposed *job = malloc(sizeof *job);
+  if (job == NULL) {
+    done(done_user, DEAI_ENOMEM, "not enough memory", 0);
+    return;
+  }
+  *job = (proposed){done_user, done};
+  deai_ledger_service_propose(node->ledger_service, ops, job, on_proposed);
+}
+
+static deai_bytes join_genesis(void *user, uint8_t hash[DEAI_HASH_BYTES]) {
+  deai_node *node = user;
+  return deai_ledger_genesis(node->ledger, hash);
+}
+
+static const deai_join_ops join_ops = {
+    .propose = join_propose, .genesis = join_genesis, .account_of = deai_account_of_key};
+
+static int32_t open_net(deai_node *node, char *err, uint32_t err_cap) {
+  const deai_config_peers *config = &node->config->node.peers;
+  deai_net_options options = {.loop = node->loop,
+                              .key = node->key,
+                              .genesis = node->genesis,
+                              .listen = config->listen,
+                              .announce = config->announce.items,
+                              .announce_count = (uint32_t)config->announce.count,
+                              .ops = &net_ops,
+                              .user = node};
+  deai_peers seam;
+  (void)deai_ledger_genesis(node->ledger, node->genesis);
+  node->net = deai_net_new(&options, err, err_cap);
+  if (node->net == NULL) return DEAI_EIO;
+  node->join = deai_join_new(node->loop, node->net, &join_ops, node);
+  if (node->join == NULL) return DEAI_ENOMEM;
+  deai_offering offering = deai_join_offering(node->join);
+  int32_t status = deai_router_offer(node->router, &offering);
+  if (status != DEAI_OK) return deai_err(err, err_cap, status, "no room for the node's services");
+  deai_router_enable(node->router, offering.plugin, true);
+  deai_net_seam(node->net, &seam);
+  deai_router_peers(node->router, &seam);
+  deai_router_on_change(node->router, offers_changed, node);
+  peers_load(node);
+  return DEAI_OK;
 }
 
 /* ---- open ---- */
@@ -154,8 +327,18 @@ static int32_t open_ledger(deai_node *node, char *err, uint32_t err_cap) {
                                  .on_block = on_block};
   status = deai_ledger_open(&options, &node->ledger, err, err_cap);
   if (status != DEAI_OK) return status;
-  deai_ledger_service_options service = {
-      .loop = node->loop, .ledger = node->ledger, .node = node->key, .orders = node->order != NULL};
+  if (node->order == NULL) {
+    deai_catchup_options catchup = {
+        .loop = node->loop, .ledger = node->ledger, .open = http_open, .user = node};
+    node->catchup = deai_catchup_new(&catchup);
+    if (node->catchup == NULL) return DEAI_ENOMEM;
+  }
+  deai_ledger_service_options service = {.loop = node->loop,
+                                         .ledger = node->ledger,
+                                         .node = node->key,
+                                         .orders = node->order != NULL,
+                                         .forward = deai_catchup_forward,
+                                         .forward_user = node->catchup};
   node->ledger_service = deai_ledger_service_new(&service);
   return node->ledger_service == NULL ? DEAI_ENOMEM : DEAI_OK;
 }
@@ -238,6 +421,10 @@ static int32_t write_ports(const deai_node *node, char *err, uint32_t err_cap) {
   (void)snprintf(path, sizeof path, "%s/http.port", node->data);
   int len = snprintf(text, sizeof text, "%u\n",
                      node->http != NULL ? (unsigned)deai_http_port(node->http) : 0U);
+  int32_t status = deai_file_replace(path, deai_bytes_of(text, (uint64_t)len), 0600, err, err_cap);
+  if (status != DEAI_OK) return status;
+  (void)snprintf(path, sizeof path, "%s/peers.port", node->data);
+  len = snprintf(text, sizeof text, "%u\n", (unsigned)deai_net_port(node->net));
   return deai_file_replace(path, deai_bytes_of(text, (uint64_t)len), 0600, err, err_cap);
 }
 
@@ -254,6 +441,7 @@ int32_t deai_node_open(deai_node *node, deai_loop *loop, deai_config *config, co
   if (status == DEAI_OK) status = open_data(node, err, err_cap);
   if (status == DEAI_OK) status = open_ledger(node, err, err_cap);
   if (status == DEAI_OK) status = open_router(node, err, err_cap);
+  if (status == DEAI_OK) status = open_net(node, err, err_cap);
   if (status == DEAI_OK) status = open_doors(node, err, err_cap);
   if (status == DEAI_OK) status = open_plugins(node, err, err_cap);
   if (status != DEAI_OK) return status;
@@ -295,8 +483,12 @@ void deai_node_stop(deai_node *node) {
 }
 
 void deai_node_close(deai_node *node) {
+  node->stopping = true;
+  deai_catchup_stop(node->catchup);
   deai_local_free(node->local);
   deai_http_free(node->http);
+  deai_net_free(node->net);
+  node->net = NULL;
   deai_plugins_free(node->plugins);
   deai_ledger_service *service = node->ledger_service;
   deai_loop_drain(node->loop);
@@ -306,6 +498,8 @@ void deai_node_close(deai_node *node) {
   node->ledger_service = NULL;
   node->plugins = NULL;
   deai_loop_drain(node->loop);
+  deai_join_free(node->join);
+  deai_catchup_free(node->catchup);
   deai_router_free(node->router);
   deai_metrics_free(node->metrics);
   deai_timer_free(node->drain);

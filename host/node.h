@@ -5,7 +5,10 @@
 #include "host/config/config.h"
 #include "host/http/http.h"
 #include "host/ledger/service.h"
+#include "host/ledger/catchup.h"
+#include "host/net/join.h"
 #include "host/net/local.h"
+#include "host/net/net.h"
 #include "host/plugin/plugins.h"
 #include "host/router/router.h"
 
@@ -36,6 +39,11 @@ typedef struct deai_node {
   deai_metrics *metrics;
   deai_http *http;
   deai_local *local;
+  deai_net *net;
+  deai_join *join;
+  deai_catchup *catchup;
+  uint8_t genesis[DEAI_HASH_BYTES];
+  bool announce_asked;
   deai_timer *drain;
   uint64_t started_ns;
   bool stopping;
@@ -54,7 +62,8 @@ void deai_node_close(deai_node *node);
 
 /* deai_admin_offering is the service deai.node/1 over this node (host/admin.c): JSON in the body of
    the END, for the command line.
-     status {} · plugins {} · stop {} */
+     status · plugins · stop · invite {for_ms, role, grant} -> {code} · members · peers ·
+     account {key} · submit {tx} */
 deai_offering deai_admin_offering(deai_node *node);
 
 #endif

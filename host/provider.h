@@ -22,6 +22,7 @@ typedef struct deai_offering {
   /* class_of returns the deai_class of method, or -1 when the service has no such method */
   int32_t (*class_of)(const void *user, deai_str service, deai_str method);
   const void *class_user;
+  bool remote; /* members may call a method of it: it stands in the node record */
   deai_provider provider;
 } deai_offering;
 

@@ -46,7 +46,6 @@ static void apply_work(void *user) {
 
 static void apply_done(void *user) {
   deai_catchup *catchup = user;
-  deai_ledger_head head;
   int32_t status = catchup->applied_status;
   free(catchup->applying);
   catchup->applying = NULL;
@@ -64,8 +63,6 @@ static void apply_done(void *user) {
     if (catchup->call != NULL) deai_call_cancel(catchup->call, status);
     return;
   }
-  deai_ledger_head_get(catchup->options.ledger, &head);
-  catchup->options.applied(catchup->options.applied_user, head.height);
   if (catchup->call != NULL) deai_call_resume(catchup->call, DEAI_SIDE_CALLER);
 }
 

@@ -18,9 +18,6 @@ typedef struct deai_catchup_options {
   deai_ledger *ledger;
   deai_open_fn *open; /* the router */
   void *user;
-  /* applied is called after each block, on the loop */
-  void (*applied)(void *user, uint64_t height);
-  void *applied_user;
 } deai_catchup_options;
 
 /* deai_catchup_new makes it; nothing runs before go. NULL: no memory. */

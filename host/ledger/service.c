@@ -162,6 +162,11 @@ static void request_submitted(void *user, int32_t status, const char *why,
 
 static void do_submit(deai_ledger_service *service, deai_request *request) {
   deai_bytes body = deai_request_body(request);
+  if (!service->options.orders && deai_request_about(request)->caller_kind == DEAI_CALLER_PEER) {
+    deai_request_fail(request, DEAI_ENOPROVIDER,
+                      "expected the node that orders blocks, found one that follows");
+    return;
+  }
   deai_ledger_service_submit(service, body, deai_request_keep(request), request_submitted);
 }
 
@@ -346,6 +351,7 @@ void deai_ledger_service_offerings(deai_ledger_service *service, deai_offering o
   out[0] = (deai_offering){.plugin = "ledger",
                            .service = DEAI_LEDGER_SERVICE,
                            .class_of = ledger_class,
+                           .remote = true,
                            .provider = {service, serve_ledger}};
   out[1] = (deai_offering){.plugin = "ledger",
                            .service = HOST_SERVICE,

@@ -56,6 +56,13 @@ static int32_t serve(void *user, deai_call *call, char *err) {
   return status;
 }
 
+static bool any_remote(const deai_manifest_service *service) {
+  for (uint32_t i = 0; i < service->method_count; i++) {
+    if (service->methods[i].method_class < DEAI_CLASS_LOCAL) return true;
+  }
+  return false;
+}
+
 static int32_t offer_services(plugin *item, char *err, uint32_t err_cap) {
   deai_plugins *set = item->set;
   const deai_manifest *manifest = &item->loaded.manifest;
@@ -64,6 +71,7 @@ static int32_t offer_services(plugin *item, char *err, uint32_t err_cap) {
                               .service = manifest->offers[i].id,
                               .class_of = class_of,
                               .class_user = manifest,
+                              .remote = any_remote(&manifest->offers[i]),
                               .provider = {item, serve}};
     int32_t status = set->ops.offer(set->user, &offering);
     if (status != DEAI_OK)

@@ -16,6 +16,9 @@ typedef struct part_node {
   struct part_node *next;
   deai_part part; /* its bytes lie in room, its body in buffer */
   uint64_t cost;
+  uint32_t refs; /* the list, and who delivers it */
+  bool counted;  /* its sender was told that it was consumed */
+  bool unpaid;   /* taken from a link before it was paid */
   uint8_t room[];
 } part_node;
 
@@ -28,9 +31,11 @@ typedef struct stream {
   uint32_t queued_parts;
   uint64_t kept_bytes;
   uint32_t kept_parts;
+  uint32_t unpaid_parts; /* at the end of the list */
   bool sent_end;
-  bool blocked; /* the sender got DEAI_EAGAIN */
-  bool held;    /* the receiver answered DEAI_EAGAIN */
+  bool blocked;    /* the sender got DEAI_EAGAIN */
+  bool held;       /* the receiver answered DEAI_EAGAIN */
+  bool delivering; /* the receiver looks at the first part right now */
 } stream;
 
 typedef struct call_end {
@@ -63,7 +68,8 @@ static uint64_t part_cost(const deai_part *part) {
   return part->args.len + part->body.len + part->why.len;
 }
 
-static void node_free(part_node *node) {
+static void node_drop(part_node *node) {
+  if (--node->refs > 0) return;
   if (node->part.attachment >= 0) (void)close(node->part.attachment);
   deai_buffer_drop(node->part.buffer);
   free(node);
@@ -89,13 +95,18 @@ static int32_t node_body(part_node *node, const deai_part *part) {
   return DEAI_OK;
 }
 
+static bool part_fits(const deai_part *part) {
+  return part->args.len <= DEAI_HEAD_MAX && part->body.len <= DEAI_BODY_MAX &&
+         part->why.len <= DEAI_CALL_WHY_MAX && part->receipt.len <= DEAI_HEAD_MAX;
+}
+
 static int32_t node_new(const deai_part *part, part_node **node_out) {
-  if (part->args.len > DEAI_HEAD_MAX || part->body.len > DEAI_BODY_MAX) return DEAI_ETOOLARGE;
-  if (part->why.len > 4096 || part->receipt.len > DEAI_HEAD_MAX) return DEAI_ETOOLARGE;
+  if (!part_fits(part)) return DEAI_ETOOLARGE;
   uint64_t room = part->args.len + part->why.len + part->receipt.len + part->provider.len;
   part_node *node = calloc(1, sizeof *node + (size_t)room);
   if (node == NULL) return DEAI_ENOMEM;
   uint8_t *at = node->room;
+  node->refs = 1;
   node->part.size = (uint32_t)sizeof node->part;
   node->part.flags = part->flags & DEAI_PART_END;
   node->part.units = part->units;
@@ -113,7 +124,7 @@ static int32_t node_new(const deai_part *part, part_node **node_out) {
     if (node->part.attachment < 0) status = DEAI_EIO;
   }
   if (status != DEAI_OK) {
-    node_free(node);
+    node_drop(node);
     return status;
   }
   *node_out = node;
@@ -124,18 +135,20 @@ static void stream_clear(stream *line) {
   while (line->first != NULL) {
     part_node *node = line->first;
     line->first = node->next;
-    node_free(node);
+    node_drop(node);
   }
   line->last = &line->first;
   line->queued_bytes = 0;
   line->queued_parts = 0;
+  line->unpaid_parts = 0;
+  line->delivering = false;
 }
 
 static void stream_forget(stream *line) {
   while (line->kept != NULL) {
     part_node *node = line->kept;
     line->kept = node->next;
-    node_free(node);
+    node_drop(node);
   }
   line->kept_last = &line->kept;
   line->kept_bytes = 0;
@@ -177,21 +190,31 @@ static void call_finish(deai_call *call) {
   call_unref(call);
 }
 
-/* A delivered part is kept while a retry is possible, else freed. */
-static void node_done(deai_call *call, deai_side from, part_node *node) {
+/* node_done takes the first part off the list: it was delivered. It is kept while a retry is
+   possible; a part whose descriptor is the receiver's cannot be sent again. */
+static void node_done(deai_call *call, deai_side from) {
   stream *line = &call->streams[from];
-  if (from == DEAI_SIDE_CALLER && call->keep_parts && node->part.attachment < 0) {
-    line->kept_bytes += node->cost;
-    line->kept_parts++;
-    node->next = NULL;
-    *line->kept_last = node;
-    line->kept_last = &node->next;
-    if (line->kept_bytes <= DEAI_CALL_KEEP_MAX) return;
-    call->keep_parts = false;
-    stream_forget(line);
+  part_node *node = line->first;
+  bool passed_on = node->part.attachment >= 0;
+  DEAI_ASSERT(line->queued_bytes >= node->cost && line->queued_parts > 0);
+  line->first = node->next;
+  if (line->first == NULL) line->last = &line->first;
+  line->queued_bytes -= node->cost;
+  line->queued_parts--;
+  line->delivering = false;
+  node->next = NULL;
+  node->part.attachment = -1;
+  if (from == DEAI_SIDE_CALLEE || !call->keep_parts) {
+    node_drop(node);
     return;
   }
-  node_free(node);
+  line->kept_bytes += node->cost;
+  line->kept_parts++;
+  *line->kept_last = node;
+  line->kept_last = &node->next;
+  if (line->kept_bytes <= DEAI_CALL_KEEP_MAX && !passed_on) return;
+  call->keep_parts = false;
+  stream_forget(line);
 }
 
 static void first_part_seen(deai_call *call) {
@@ -201,38 +224,44 @@ static void first_part_seen(deai_call *call) {
   stream_forget(&call->streams[DEAI_SIDE_CALLER]);
 }
 
-/* deliver_one hands the first waiting part of side from to the other end; false = stop for now. */
+static void consumed_tell(deai_call *call, deai_side from, part_node *node) {
+  const call_end *end = &call->ends[from];
+  if (node->counted) return; /* a retry delivers it again */
+  node->counted = true;
+  if (end->ops != NULL && end->ops->consumed != NULL) end->ops->consumed(end->user, node->cost);
+}
+
+/* deliver_one hands the first waiting part of side from to the other end; false = stop for now.
+   The callback may end, cancel or drop the call, or make the router attach another callee: then
+   the part is no longer ours to take off the list. */
 static bool deliver_one(deai_call *call, deai_side from) {
   deai_side to = from == DEAI_SIDE_CALLER ? DEAI_SIDE_CALLEE : DEAI_SIDE_CALLER;
   stream *line = &call->streams[from];
   part_node *node = line->first;
   call_end end = call->ends[to];
-  if (node == NULL || line->held || end.ops == NULL || call->finished) return false;
+  if (node == NULL || node->unpaid || line->held || end.ops == NULL || call->finished) return false;
 
   if (from == DEAI_SIDE_CALLEE) first_part_seen(call);
   if (from == DEAI_SIDE_CALLER && call->hooks.to_callee != NULL)
     call->hooks.to_callee(call->hooks_user, call, &node->part);
-  line->first = node->next; /* off the list: the callback may change the list */
-  if (line->first == NULL) line->last = &line->first;
-  node->next = NULL;
-  int32_t status = end.ops->part(end.user, &node->part);
-  if (status == DEAI_EAGAIN) {
-    node->next = line->first;
-    line->first = node;
-    if (node->next == NULL) line->last = &node->next;
-    line->held = true;
-    return false;
-  }
-  node->part.attachment = -1; /* the receiver's now */
-  uint64_t cost = node->cost;
   bool is_end = (node->part.flags & DEAI_PART_END) != 0;
-  DEAI_ASSERT(line->queued_bytes >= cost && line->queued_parts > 0);
-  line->queued_bytes -= cost;
-  line->queued_parts--;
-  node_done(call, from, node);
-  if (call->ends[from].ops != NULL && call->ends[from].ops->consumed != NULL)
-    call->ends[from].ops->consumed(call->ends[from].user, cost);
-  if (from == DEAI_SIDE_CALLEE && is_end) call->caller_done = true;
+  node->refs++;
+  line->delivering = true;
+  int32_t status = end.ops->part(end.user, &node->part);
+  bool still_ours = line->delivering;
+  if (status == DEAI_EAGAIN) {
+    line->delivering = false;
+    if (still_ours) line->held = true;
+    node_drop(node);
+    return !still_ours;
+  }
+  if (still_ours)
+    node_done(call, from);
+  else if (node->refs == 1)
+    node->part.attachment = -1; /* cleared meanwhile; the descriptor is the receiver's */
+  if (still_ours) consumed_tell(call, from, node);
+  node_drop(node);
+  if (from == DEAI_SIDE_CALLEE && is_end && still_ours) call->caller_done = true;
   return !call->caller_done;
 }
 
@@ -315,6 +344,7 @@ deai_call *deai_call_new(deai_loop *loop, const deai_call_spec *spec, const deai
   if (call == NULL) return NULL;
   call->loop = loop;
   spec_copy(&call->spec, spec, call->texts);
+  if (call->spec.time_ms > DEAI_CALL_TIME_MAX_MS) call->spec.time_ms = DEAI_CALL_TIME_MAX_MS;
   call->timer = deai_timer_new(loop, on_timer, call);
   if (call->timer == NULL) {
     free(call);
@@ -324,11 +354,11 @@ deai_call *deai_call_new(deai_loop *loop, const deai_call_spec *spec, const deai
     call->streams[side].last = &call->streams[side].first;
     call->streams[side].kept_last = &call->streams[side].kept;
   }
-  call->deadline_ns = deai_loop_now_ns(loop) + spec->time_ms * UINT64_C(1000000);
+  call->deadline_ns = deai_loop_now_ns(loop) + call->spec.time_ms * UINT64_C(1000000);
   call->ends[DEAI_SIDE_CALLER] = (call_end){ops, user};
   call->keep_parts = true;
   call->refs = 1;
-  deai_timer_set(call->timer, spec->time_ms);
+  deai_timer_set(call->timer, call->spec.time_ms);
   return call;
 }
 
@@ -356,9 +386,11 @@ uint64_t deai_call_first_ns(const deai_call *call) {
 
 void deai_call_attach(deai_call *call, const deai_end_ops *ops, void *user) {
   DEAI_ASSERT(call->ends[DEAI_SIDE_CALLEE].ops == NULL && !call->finished);
+  call->refs++;
   call->ends[DEAI_SIDE_CALLEE] = (call_end){ops, user};
   if (call->cancelled && ops->cancel != NULL) ops->cancel(user, call->cancel_status);
   deliver_ask(call);
+  call_unref(call);
 }
 
 /* retry_callee puts the caller's kept parts back in front and lets the router attach another. */
@@ -367,6 +399,7 @@ static bool retry_callee(deai_call *call, int32_t status, deai_str why) {
     return false;
   if (call->streams[DEAI_SIDE_CALLEE].first != NULL) return false; /* a part is on its way */
   stream *line = &call->streams[DEAI_SIDE_CALLER];
+  if (line->delivering && line->first->part.attachment >= 0) return false;
   call->refs++;
   end_close(call, DEAI_SIDE_CALLEE);
   if (line->kept != NULL) {
@@ -381,27 +414,47 @@ static bool retry_callee(deai_call *call, int32_t status, deai_str why) {
     line->kept_bytes = 0;
   }
   line->held = false;
+  line->delivering = false; /* it stays first in the list, for the next callee */
   bool again = call->hooks.retry(call->hooks_user, call, status, why) == DEAI_OK;
   call_unref(call);
   return again;
 }
 
-static int32_t send_checked(deai_call *call, deai_side side, deai_part *part) {
+/* send_checked queues a part. What the hook does not let pass yet waits: with its sender, or, from a
+   link (parks), in the list, where the parts behind it wait as well. */
+static int32_t send_checked(deai_call *call, deai_side side, deai_part *part, bool parks) {
   stream *line = &call->streams[side];
   part_node *node = NULL;
   bool is_end = (part->flags & DEAI_PART_END) != 0;
-  if (side == DEAI_SIDE_CALLEE && call->hooks.from_callee != NULL) {
-    int32_t status = call->hooks.from_callee(call->hooks_user, call, part);
-    if (status == DEAI_EAGAIN && !is_end) {
-      line->blocked = true;
-      return status;
-    }
+  bool unpaid = line->unpaid_parts > 0;
+  if (!part_fits(part)) return DEAI_ETOOLARGE;
+  if (side == DEAI_SIDE_CALLEE && call->hooks.from_callee != NULL && !unpaid)
+    unpaid = call->hooks.from_callee(call->hooks_user, call, part) == DEAI_EAGAIN && !is_end;
+  if (unpaid && !parks && !is_end) {
+    line->blocked = true;
+    return DEAI_EAGAIN;
   }
   int32_t status = node_new(part, &node);
   if (status != DEAI_OK) return status;
+  node->unpaid = unpaid;
+  if (unpaid) line->unpaid_parts++;
   stream_push(line, node);
   if (is_end) line->sent_end = true;
   deliver_ask(call);
+  return DEAI_OK;
+}
+
+/* send_cancelled takes what the callee still sends: nobody reads it. */
+static int32_t send_cancelled(deai_call *call, deai_part *part) {
+  if ((part->flags & DEAI_PART_END) == 0) return DEAI_OK;
+  if (call->hooks.from_callee != NULL) /* what was delivered is still settled */
+    (void)call->hooks.from_callee(call->hooks_user, call, part);
+  call->streams[DEAI_SIDE_CALLEE].sent_end = true;
+  if (call->caller_done || call->ends[DEAI_SIDE_CALLER].ops == NULL) {
+    call->refs++;
+    call_finish(call);
+    call_unref(call);
+  }
   return DEAI_OK;
 }
 
@@ -411,18 +464,7 @@ static int32_t call_send(deai_call *call, deai_side side, const deai_part *given
   bool is_end = (given->flags & DEAI_PART_END) != 0;
   if (call->finished || line->sent_end) return DEAI_ENOTFOUND;
   deai_part part = *given;
-  if (side == DEAI_SIDE_CALLEE && call->cancelled) { /* nobody reads it */
-    if (!is_end) return DEAI_OK;
-    if (call->hooks.from_callee != NULL) /* what was delivered is still settled */
-      (void)call->hooks.from_callee(call->hooks_user, call, &part);
-    line->sent_end = true;
-    if (call->caller_done || call->ends[DEAI_SIDE_CALLER].ops == NULL) {
-      call->refs++;
-      call_finish(call);
-      call_unref(call);
-    }
-    return DEAI_OK;
-  }
+  if (side == DEAI_SIDE_CALLEE && call->cancelled) return send_cancelled(call, &part);
   bool full = line->queued_parts >= DEAI_CALL_PARTS_MAX ||
               (line->queued_bytes > 0 && line->queued_bytes + part_cost(&part) > queue_max);
   if (!is_end && full) {
@@ -431,7 +473,7 @@ static int32_t call_send(deai_call *call, deai_side side, const deai_part *given
   }
   if (side == DEAI_SIDE_CALLEE && is_end && retry_callee(call, part.status, part.why))
     return DEAI_OK;
-  return send_checked(call, side, &part);
+  return send_checked(call, side, &part, queue_max > DEAI_WINDOW_MAX);
 }
 
 int32_t deai_call_send(deai_call *call, deai_side side, const deai_part *part) {
@@ -464,9 +506,35 @@ void deai_call_resume(deai_call *call, deai_side side) {
   deliver_ask(call);
 }
 
+/* node_pay asks the hook again for a part that waits; false = it still waits. */
+static bool node_pay(deai_call *call, part_node **place) {
+  stream *line = &call->streams[DEAI_SIDE_CALLEE];
+  part_node *node = *place;
+  part_node *paid = NULL;
+  deai_part part = node->part;
+  bool is_end = (part.flags & DEAI_PART_END) != 0;
+  if (call->hooks.from_callee(call->hooks_user, call, &part) == DEAI_EAGAIN && !is_end)
+    return false;
+  line->unpaid_parts--;
+  node->unpaid = false;
+  if (node_new(&part, &paid) != DEAI_OK) return true; /* it goes as it is, without a receipt */
+  paid->next = node->next;
+  *place = paid;
+  if (paid->next == NULL) line->last = &paid->next;
+  node_drop(node);
+  return true;
+}
+
 static void reopen_task(void *user) {
   deai_call *call = user;
+  stream *line = &call->streams[DEAI_SIDE_CALLEE];
   call->reopen_asked = false;
+  part_node **place = &line->first;
+  while (!call->finished && line->unpaid_parts > 0 && *place != NULL) {
+    if ((*place)->unpaid && !node_pay(call, place)) break;
+    place = &(*place)->next;
+  }
+  deliver_ask(call);
   if (!call->finished) drain_blocked(call, DEAI_SIDE_CALLEE);
   call_unref(call);
 }
@@ -488,7 +556,7 @@ void deai_call_cancel(deai_call *call, int32_t status) {
   if (call->cancelled || call->finished) return;
   call->refs++;
   stream *line = &call->streams[DEAI_SIDE_CALLEE];
-  bool had_ended = line->sent_end;
+  bool had_ended = line->sent_end && line->unpaid_parts == 0;
   part_node *node = NULL;
   deai_part end = {.size = (uint32_t)sizeof end,
                    .flags = DEAI_PART_END,
@@ -508,7 +576,10 @@ void deai_call_cancel(deai_call *call, int32_t status) {
     line->held = false;
     DEAI_ASSERT(node_new(&end, &node) == DEAI_OK);
     stream_push(line, node);
-    cancel_callee(call);
+    if (!line->sent_end)
+      cancel_callee(call);
+    else if (call->hooks.from_callee != NULL) /* its END waited to be paid: settled as it stands */
+      (void)call->hooks.from_callee(call->hooks_user, call, &end);
   }
   if (!call->finished) {
     deliver_ask(call);

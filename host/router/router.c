@@ -119,7 +119,7 @@ void deai_router_describe(deai_router *router, const char *plugin, deai_str serv
 void deai_router_each_offer(deai_router *router, deai_router_each *each, void *user) {
   for (uint32_t i = 0; i < router->row_count; i++) {
     const offer_row *row = router->rows[i];
-    if (!row->enabled) continue;
+    if (!row->enabled || !row->offering.remote) continue;
     each(user, deai_str_of(row->offering.service), deai_bytes_of(row->args, row->args_len));
   }
 }
