@@ -9,6 +9,7 @@
 /* The command line `deai`: nouns first, verbs second, the same verbs everywhere. What a command
    answers goes to stdout, what it says about it to stderr.
 
+   Threads     one, the program's own
    Exit codes  0 done · 1 failed · 2 usage · 3 config invalid · 4 node not reachable · 5 not found ·
                6 denied · 7 no node can serve it · 8 money · 9 verification failed · 10 timeout ·
                12 degraded · 13 data folder in use · 14 upgrade needed; 4, 7, 10 may be retried */
@@ -39,6 +40,10 @@ cli_command cli_ask;
 cli_command cli_store;
 cli_command cli_model;
 cli_command cli_ledger;
+cli_command cli_invite;
+cli_command cli_join;
+cli_command cli_member;
+cli_command cli_wallet;
 
 /* cli_fail prints why to stderr and returns the exit code of status. */
 int cli_fail(int32_t status, const char *why);
@@ -51,6 +56,16 @@ deai_client *cli_connect(const cli *line);
 
 /* cli_json runs a method of the node that answers JSON; NULL after printing why, *code_out set. */
 json_t *cli_json(const cli *line, const char *service, const char *method, int *code_out);
+
+/* cli_json_body is cli_json with a JSON text as the request. */
+json_t *cli_json_body(const cli *line, const char *service, const char *method, const char *body,
+                      int *code_out);
+
+/* cli_unit reads "10m" (duration, ms) or "1.5" (coins); 0, or 2 after printing what is wrong. */
+int cli_unit(const char *text, const char *format, uint64_t *out);
+
+/* cli_write_config writes DATA/deai.yaml from the options of init and join; an exit code. */
+int cli_write_config(cli *line, const char *name);
 
 /* cli_option takes "--name VALUE" out of the words; NULL when it is not there. */
 const char *cli_option(cli *line, const char *name);

@@ -1,6 +1,7 @@
 #include "cli.h"
 
 #include "host/base/base32.h"
+#include "host/config/schema.h"
 
 #include <stdlib.h>
 
@@ -44,6 +45,11 @@ static bool collect_part(void *user, const deai_part *part) {
 }
 
 json_t *cli_json(const cli *line, const char *service, const char *method, int *code_out) {
+  return cli_json_body(line, service, method, "", code_out);
+}
+
+json_t *cli_json_body(const cli *line, const char *service, const char *method, const char *body,
+                      int *code_out) {
   char why[DEAI_ERR_CAP] = "";
   collected all = {NULL, 0};
   *code_out = CLI_EXIT_NO_NODE;
@@ -51,9 +57,10 @@ json_t *cli_json(const cli *line, const char *service, const char *method, int *
   if (client == NULL) return NULL;
   deai_client_call call = {.service = service,
                            .method = method,
+                           .body = deai_bytes_of(body, strlen(body)),
                            .part = collect_part,
                            .user = &all,
-                           .time_ms = line->time_ms > 0 ? line->time_ms : 10000};
+                           .time_ms = line->time_ms > 0 ? line->time_ms : 40000};
   int32_t status = deai_client_run(client, &call, why, sizeof why);
   deai_client_free(client);
   json_t *value = NULL;
@@ -104,4 +111,12 @@ uint64_t cli_cid_read(const char *text, uint8_t *out, uint64_t cap) {
   if (text[0] != 'b' || strlen(text) < 8) return 0;
   if (deai_base32_get(deai_str_of(text + 1), (deai_buf){out, cap}, &len) != DEAI_OK) return 0;
   return len > 4 && out[0] == 1 ? len : 0;
+}
+
+int cli_unit(const char *text, const char *format, uint64_t *out) {
+  if (deai_schema_unit(text, format, out) == DEAI_OK) return 0;
+  (void)fprintf(stderr, "deai: expected %s, found \"%s\"\n",
+                strcmp(format, "coins") == 0 ? "a number of coins like 1.5" : "a time like 10m",
+                text);
+  return CLI_EXIT_USAGE;
 }

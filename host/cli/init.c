@@ -121,6 +121,12 @@ static int32_t make_config(cli *line, const char *name, char *err, uint32_t err_
   return deai_file_create(path, deai_bytes_of(text, (uint64_t)len), 0600, err, err_cap);
 }
 
+int cli_write_config(cli *line, const char *name) {
+  char err[DEAI_ERR_CAP] = "";
+  int32_t status = make_config(line, name, err, sizeof err);
+  return status == DEAI_OK ? 0 : cli_fail(status, err);
+}
+
 int cli_init(cli *line) {
   char err[DEAI_ERR_CAP] = "";
   char path[4000];

@@ -20,6 +20,10 @@ static const command commands[] = {
     {"model", cli_model, "add FILE|CID, list, rm"},
     {"store", cli_store, "add, get, list, pin, unpin, stat, fetch, verify"},
     {"plugin", cli_plugin, "list, show NAME"},
+    {"invite", cli_invite, "a one-time code for another node"},
+    {"join", cli_join, "join a network: deai join CODE"},
+    {"member", cli_member, "list, rm NAME"},
+    {"wallet", cli_wallet, "show, send ACCOUNT COINS"},
     {"ledger", cli_ledger, "status, verify"},
 };
 
