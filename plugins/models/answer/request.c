@@ -328,7 +328,7 @@ static int32_t take_content(parse *p, const char *path, const json_t *content, b
   if (!json_is_array(content)) return wrong_type(p, path, "a string or an array", content);
   *out = (deai_str){NULL, 0};
   for (size_t i = 0; i < json_array_size(content); i++) {
-    char part_path[96];
+    char part_path[160];
     (void)snprintf(part_path, sizeof part_path, "%s[%zu]", path, i);
     int32_t status = take_part(p, part_path, json_array_get(content, i), out);
     if (status != DEAI_OK) return status;
