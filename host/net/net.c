@@ -594,6 +594,8 @@ static int32_t listen_at(deai_net *net, char *err, uint32_t err_cap) {
   struct sockaddr_storage address;
   int len = (int)sizeof address;
   (void)snprintf(text, sizeof text, "%.*s", (int)net->options.listen.len, net->options.listen.ptr);
+  bool any_port = strlen(text) > 2 && strcmp(text + strlen(text) - 2, ":0") == 0;
+  if (any_port) text[strlen(text) - 1] = '1'; /* libevent's parser refuses port 0 */
   if (evutil_parse_sockaddr_port(text, (struct sockaddr *)&address, &len) != 0)
     return deai_err(err, err_cap, DEAI_EINVAL, "peers.listen: expected ADDRESS:PORT, found \"%s\"",
                     text);
