@@ -625,12 +625,12 @@ static int32_t on_encode(void *user, const deai_part *part) {
   bool too_many = ids_in(ids) > DEAI_LM_IDS_MAX;
   if ((part->flags & DEAI_PART_END) == 0 && !too_many) return DEAI_OK;
   if ((part->flags & DEAI_PART_END) != 0) job->ticket = DEAI_NO_TICKET;
+  if (part->status != DEAI_OK) ids->len = 0; /* what came before is of no use */
   if (too_many || ids->status != DEAI_OK || ids->len % sizeof(uint32_t) != 0) {
     fail_status(job, DEAI_EVERIFY, deai_str_of("the ids of the prompt have no form"));
     return DEAI_OK;
   }
   bool gone = part->status == DEAI_EPEER_LOST || part->status == DEAI_EPLUGIN_DIED;
-  if (part->status != DEAI_OK) ids->len = 0;
   if (part->status == DEAI_EBUSY) {
     busy(job, encode);
   } else if (gone && job->resumes < ANSWER_RESUMES_MAX && part->provider.len == DEAI_KEY_BYTES) {
