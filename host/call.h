@@ -21,11 +21,13 @@
    Memory    An end keeps the pointer from new or attach until its closed, or until it calls drop.
              Parts are copied, bodies shared where they lie in a deai_buffer. */
 
-#define DEAI_CALL_GRACE_MS  5000u
-#define DEAI_CALL_KEEP_MAX  (2u << 20) /* bytes of caller's parts kept for a retry */
-#define DEAI_CALL_TAKE_MAX  (3u << 20)
-#define DEAI_CALL_PARTS_MAX 8192u /* parts that wait in one direction */
-#define DEAI_CALL_AVOID_MAX 64u
+#define DEAI_CALL_GRACE_MS    5000u
+#define DEAI_CALL_KEEP_MAX    (2u << 20) /* bytes of caller's parts kept for a retry */
+#define DEAI_CALL_TAKE_MAX    (3u << 20)
+#define DEAI_CALL_PARTS_MAX   8192u /* parts that wait in one direction */
+#define DEAI_CALL_AVOID_MAX   64u
+#define DEAI_CALL_WHY_MAX     4096u      /* bytes of a reason */
+#define DEAI_CALL_TIME_MAX_MS UINT32_MAX /* more time is as much as this */
 
 typedef struct deai_call deai_call;
 
@@ -79,8 +81,8 @@ typedef enum deai_class {
 typedef struct deai_call_hooks {
   /* before the callee gets a part of the caller */
   void (*to_callee)(void *user, deai_call *call, const deai_part *part);
-  /* a part the callee sends: DEAI_EAGAIN = not yet paid (deai_call_reopen later); may set
-     part->receipt and part->provider, which must live until it returns */
+  /* a part the callee sends: DEAI_EAGAIN = not yet paid (deai_call_reopen later, then it is asked
+     again); may set part->receipt and part->provider, which must live until the next call of it */
   int32_t (*from_callee)(void *user, deai_call *call, deai_part *part);
   /* the callee ended with an error before its first part: DEAI_OK = another one was attached */
   int32_t (*retry)(void *user, deai_call *call, int32_t status, deai_str why);
@@ -122,7 +124,8 @@ void deai_call_attach(deai_call *call, const deai_end_ops *ops, void *user);
 DEAI_MUST_CHECK int32_t deai_call_send(deai_call *call, deai_side side, const deai_part *part);
 
 /* deai_call_take is send for a link, which has its own windows: it takes up to
-   DEAI_CALL_TAKE_MAX bytes, a window and the bodies put together from several frames. */
+   DEAI_CALL_TAKE_MAX bytes, a window and the bodies put together from several frames. A part that
+   is not yet paid is taken as well and waits inside the call. */
 DEAI_MUST_CHECK int32_t deai_call_take(deai_call *call, deai_side side, const deai_part *part);
 
 /* deai_call_fail sends the callee's END with status and text; does nothing when it has ended. */
