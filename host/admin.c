@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "host/base/banned.h"
 
@@ -62,12 +63,12 @@ static json_t *status_json(const deai_node *node) {
       DEAI_OK)
     return NULL;
   return json_pack("{s:s%, s:s, s:s, s:I, s:i, s:{s:s, s:I, s:b}, s:o}", "name",
-                   node->config->node.name.ptr, (int)node->config->node.name.len, "key", key,
-                   "version", DEAI_VERSION, "up_ms", (json_int_t)(up_ns / UINT64_C(1000000)),
-                   "http_port", node->http != NULL ? (int)deai_http_port(node->http) : 0, "ledger",
-                   "engine", node->order != NULL ? "local" : "follow", "height",
-                   (json_int_t)head.height, "stopped", (int)head.stopped, "plugins",
-                   plugins_json(node));
+                   node->config->node.name.ptr, (int)node->config->node.name.len, "hex", hex, "pid",
+                   (int)getpid(), "key", key, "version", DEAI_VERSION, "up_ms",
+                   (json_int_t)(up_ns / UINT64_C(1000000)), "http_port",
+                   node->http != NULL ? (int)deai_http_port(node->http) : 0, "ledger", "engine",
+                   node->order != NULL ? "local" : "follow", "height", (json_int_t)head.height,
+                   "stopped", (int)head.stopped, "plugins", plugins_json(node));
 }
 
 static void do_status(deai_node *node, deai_request *request, const json_t *asked) {

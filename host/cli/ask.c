@@ -69,7 +69,7 @@ static void take_events(asking *job) {
     *end = 0;
     if (strncmp(job->events, "data: {", 7) == 0) take_event(job, job->events + 6);
     if (job->events[0] == ':' && !job->line->quiet && strstr(job->events, "receipt") == NULL)
-      (void)fprintf(stderr, "\n%s", job->events + 1);
+      (void)fprintf(stderr, "\n%s\n", job->events + 1);
     size_t used = (size_t)(end - job->events) + 2;
     memmove(job->events, job->events + used, (size_t)job->len - used + 1);
     job->len -= used;
@@ -89,6 +89,8 @@ static void take_head(asking *job, deai_bytes args) {
       (void)snprintf(job->provider, sizeof job->provider, "%.*s", (int)pairs[i].value.len,
                      pairs[i].value.ptr);
   }
+  if (!job->line->quiet && job->provider[0] != 0)
+    (void)fprintf(stderr, "[node %.8s]\n", job->provider);
 }
 
 static bool ask_part(void *user, const deai_part *part) {

@@ -1,4 +1,5 @@
 /* deai is the command line of a node. */
+#include "host/base/log.h"
 #include "host/cli/cli.h"
 
 #include <stdlib.h>
@@ -62,6 +63,7 @@ static int data_folder(cli *line) {
 }
 
 int main(int count, char **arguments) {
+  deai_log_setup(DEAI_LEVEL_WARN, 0);
   cli line = {.count = count - 1, .words = arguments + 1};
   line.json = cli_flag(&line, "--json");
   line.quiet = cli_flag(&line, "--quiet");

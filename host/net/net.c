@@ -599,6 +599,8 @@ static int32_t listen_at(deai_net *net, char *err, uint32_t err_cap) {
   if (evutil_parse_sockaddr_port(text, (struct sockaddr *)&address, &len) != 0)
     return deai_err(err, err_cap, DEAI_EINVAL, "peers.listen: expected ADDRESS:PORT, found \"%s\"",
                     text);
+  if (any_port && address.ss_family == AF_INET6) ((struct sockaddr_in6 *)&address)->sin6_port = 0;
+  if (any_port && address.ss_family == AF_INET) ((struct sockaddr_in *)&address)->sin_port = 0;
   net->listener =
       evconnlistener_new_bind(deai_loop_base(net->options.loop), on_accept, net,
                               LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, 64,
