@@ -192,17 +192,18 @@ static void keep(deai_inst *inst) {
   }
   t->task = (lm_task){.work = keep_work, .done = keep_done};
   t->folder = inst->folder;
-  for (uint32_t i = 0; i < LM_SETTINGS_MODELS_MAX; i++)
-    if (inst->shelf[i].used && inst->shelf[i].kept) t->cids[t->count++] = inst->shelf[i].cid;
+  for (uint32_t i = 0; i < LM_SETTINGS_MODELS_MAX; i++) {
+    const lm_held *held = &inst->shelf[i]; /* a first load may still fail: it does not count */
+    if (held->used && held->kept && (held->wanted || held->model != NULL))
+      t->cids[t->count++] = held->cid;
+  }
   lm_tasks_add(inst->helper, &t->task);
 }
 
 static void leave(deai_inst *inst, lm_held *held) {
-  bool kept = held->kept;
   close_descriptor(held);
   held->used = false;
   answer(inst, held, DEAI_OK, "");
-  if (kept) keep(inst);
 }
 
 /* ---- coming ---- */
@@ -479,7 +480,10 @@ int32_t lm_shelf_unload(deai_inst *inst, uint64_t ticket, deai_bytes args, char 
   if (!held->leaving) answer(inst, held, DEAI_ECANCELLED, "the model is being unloaded");
   status = add_ticket(held, ticket, err, err_cap);
   if (status != DEAI_OK) return status;
+  bool kept = held->kept;
   held->leaving = true;
+  held->kept = false;
+  if (kept) keep(inst); /* even if the plug-in stops before it is gone */
   atomic_store(&held->abort, true);
   if (held->blocks_ticket != DEAI_NO_TICKET) inst->host->cancel(inst->ctx, held->blocks_ticket);
   if (held->retry_s > 0) leave(inst, held);
