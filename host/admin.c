@@ -62,7 +62,10 @@ static json_t *status_json(const deai_node *node) {
   if (deai_base32_put(deai_bytes_of(deai_key_public(node->key), DEAI_KEY_BYTES), key, sizeof key) !=
       DEAI_OK)
     return NULL;
-  return json_pack("{s:s%, s:s, s:s, s:I, s:i, s:{s:s, s:I, s:b}, s:o}", "name",
+  char hex[2 * DEAI_KEY_BYTES + 1];
+  for (int i = 0; i < DEAI_KEY_BYTES; i++)
+    (void)snprintf(hex + 2 * i, 3, "%02x", deai_key_public(node->key)[i]);
+  return json_pack("{s:s%, s:s, s:i, s:s, s:s, s:I, s:i, s:{s:s, s:I, s:b}, s:o}", "name",
                    node->config->node.name.ptr, (int)node->config->node.name.len, "hex", hex, "pid",
                    (int)getpid(), "key", key, "version", DEAI_VERSION, "up_ms",
                    (json_int_t)(up_ns / UINT64_C(1000000)), "http_port",
