@@ -20,7 +20,10 @@
 
 #define LIMIT_MS 40000u
 #define PROMPT   9
-#define ANSWER   150 /* all of the context */
+#define ANSWER   150
+#define CTX      9000
+#define LONG     8000 /* with logprobs more than any window: it cannot end while nobody reads */
+#define KEPT_MAX 256  /* ids that a caller remembers */
 
 static const uint32_t prompt[PROMPT] = {72, 101, 108, 108, 111, 44, 32, 97, 98};
 
@@ -30,7 +33,6 @@ typedef struct fixture {
   deai_instance *instance;
   deai_child *child;
   deai_timer *limit;
-  deai_timer *poll;
   bool running;
   uint8_t cid[DEAI_CID_MAX];
   uint64_t cid_len;
@@ -40,13 +42,10 @@ typedef struct fixture {
 typedef struct caller {
   fixture *fix;
   deai_call *call;
-  uint64_t ids[256];
+  uint64_t ids[KEPT_MAX];
   uint32_t id_count;
-  char text[4096];
-  size_t text_len;
   uint64_t units;
-  uint32_t kill_at; /* tokens after which the child is killed */
-  uint32_t stop_at; /* tokens after which no part is taken, until the caller cancels */
+  uint32_t stop_at; /* tokens after which no part is taken; 0 = all are */
   uint32_t ends;
   int32_t status;
   char why[DEAI_ERR_CAP];
@@ -118,7 +117,7 @@ static deai_bytes settings(void) {
 
 static const char *save_model(void) {
   tiny_file file = {0};
-  tiny_options options = {.type = 3, .seed = 11};
+  tiny_options options = {.type = 3, .seed = 11, .ctx = CTX};
   tiny_model(&file, &options, NULL);
   const char *path = tiny_save(&file, "plugin.gguf");
   tiny_free(&file);
@@ -196,17 +195,15 @@ static void teardown(fixture *fix) {
 /* ---- the caller's end ---- */
 
 static void take_tokens(caller *who, deai_bytes args) {
-  static _Alignas(16) uint8_t room[16384];
+  static _Alignas(16) uint8_t room[65536];
   char err[DEAI_ERR_CAP] = "";
   deai_arena arena = {.base = room, .cap = sizeof room};
   deai_lm_tokens tokens;
   ck_assert_msg(deai_decode(&deai_lm_tokens_table, args, &tokens, &arena, err, sizeof err) == 0,
                 "%s", err);
   const uint64_t *ids = tokens.ids.items;
-  for (uint64_t i = 0; i < tokens.ids.count; i++)
-    who->ids[who->id_count++] = ids[i];
-  if (tokens.text.len > 0) memcpy(who->text + who->text_len, tokens.text.ptr, tokens.text.len);
-  who->text_len += (size_t)tokens.text.len;
+  for (uint64_t i = 0; i < tokens.ids.count; i++, who->id_count++)
+    if (who->id_count < KEPT_MAX) who->ids[who->id_count] = ids[i];
 }
 
 static int32_t caller_part(void *user, const deai_part *part) {
@@ -227,10 +224,6 @@ static int32_t caller_part(void *user, const deai_part *part) {
   }
   who->units += part->units;
   take_tokens(who, part->args);
-  if (who->kill_at > 0 && who->id_count >= who->kill_at) {
-    who->kill_at = 0;
-    ck_assert_int_eq(kill(deai_child_pid(who->fix->child), SIGKILL), 0);
-  }
   return DEAI_OK;
 }
 
@@ -263,13 +256,14 @@ static void call(fixture *fix, caller *who, const char *method, deai_bytes args,
   ck_assert_int_eq(deai_call_send(who->call, DEAI_SIDE_CALLER, &first), DEAI_OK);
 }
 
-static void generate(fixture *fix, caller *who) {
+static void generate(fixture *fix, caller *who, uint32_t max) {
   uint8_t args[1024];
   char err[DEAI_ERR_CAP] = "";
   deai_lm_job job = {.ids = PROMPT,
-                     .max = ANSWER,
+                     .max = max,
                      .model = deai_bytes_of(fix->cid, fix->cid_len),
-                     .sampler = {.t = 900000, .p = LM_MICRO, .seed = 42}};
+                     .logprobs = max == LONG ? 20 : 0,
+                     .sampler = {.p = LM_MICRO, .seed = 42}};
   deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){args, sizeof args});
   ck_assert_msg(deai_encode(&deai_lm_job_table, &job, &writer, err, sizeof err) == 0, "%s", err);
   call(fix, who, "generate", deai_bytes_of(args, writer.len), deai_bytes_of(prompt, sizeof prompt),
@@ -289,10 +283,8 @@ static void run_direct(direct *out) {
   lm_session *session = NULL;
   lm_model *model = run_model(save_model(), 0);
   lm_engine_config config = {.backend = {.threads = 1}};
-  lm_request request = {.ids = prompt,
-                        .id_count = PROMPT,
-                        .max = ANSWER,
-                        .sampler = {.t = 900000, .p = LM_MICRO, .seed = 42}};
+  lm_request request = {
+      .ids = prompt, .id_count = PROMPT, .max = ANSWER, .sampler = {.p = LM_MICRO, .seed = 42}};
   *out = (direct){.count = 0};
   ck_assert_int_eq(lm_engine_open(model, lm_cpu_backend(), &config, &engine, NULL), DEAI_OK);
   ck_assert_int_eq(lm_session_open(engine, &request, &session, NULL), DEAI_OK);
@@ -311,7 +303,7 @@ static void ends_like(fixture *fix, const direct *whole) {
   char err[DEAI_ERR_CAP] = "";
   deai_lm_end end;
   memset(&who, 0, sizeof who);
-  generate(fix, &who);
+  generate(fix, &who, ANSWER);
   deai_loop_run(fix->loop);
   ck_assert(who.closed);
   ck_assert_uint_eq(who.ends, 1);
@@ -350,21 +342,56 @@ START_TEST(refusals_come_with_their_text) {
 }
 END_TEST
 
+/* hold runs a long answer until its caller takes no more and the plug-in had to pause. */
+static void hold(fixture *fix, caller *who) {
+  memset(who, 0, sizeof *who);
+  who->stop_at = 3;
+  generate(fix, who, LONG);
+  deai_loop_run(fix->loop);
+  ck_assert_uint_ge(who->id_count, 3);
+  ck_assert_uint_eq(who->ends, 0);
+}
+
+static void look_alike(const caller *who, const direct *whole) {
+  for (uint32_t i = 0; i < who->id_count && i < whole->count && i < KEPT_MAX; i++)
+    ck_assert_uint_eq(who->ids[i], whole->ids[i]);
+}
+
+START_TEST(a_caller_who_reads_late_gets_it_all) {
+  static direct whole;
+  static caller who;
+  fixture fix;
+  run_direct(&whole);
+  setup(&fix, _i == 1);
+  hold(&fix, &who);
+  who.stop_at = 0;
+  deai_call_resume(who.call, DEAI_SIDE_CALLER);
+  deai_loop_run(fix.loop);
+  ck_assert_uint_eq(who.ends, 1);
+  ck_assert_msg(who.status == DEAI_OK, "%s", who.why);
+  ck_assert_uint_eq(who.id_count, LONG);
+  ck_assert_uint_eq(who.units, LONG);
+  look_alike(&who, &whole);
+  teardown(&fix);
+}
+END_TEST
+
 START_TEST(a_cancel_ends_the_call_and_the_next_one_runs) {
   static direct whole;
   static caller who;
   fixture fix;
   run_direct(&whole);
   setup(&fix, _i == 1);
-  memset(&who, 0, sizeof who);
-  who.stop_at = 5;
-  generate(&fix, &who);
-  deai_loop_run(fix.loop); /* until it does not take more */
+  hold(&fix, &who);
   deai_call_cancel(who.call, DEAI_ECANCELLED);
   deai_loop_run(fix.loop);
   ck_assert_uint_eq(who.ends, 1);
   ck_assert_int_eq(who.status, DEAI_ECANCELLED);
   ends_like(&fix, &whole);
+  uint64_t tokens = __atomic_load_n(&fix.tokens, __ATOMIC_SEQ_CST);
+  ck_assert_uint_lt(tokens, LONG); /* the cancelled one did not go on */
+  ends_like(&fix, &whole);
+  ck_assert_uint_eq(__atomic_load_n(&fix.tokens, __ATOMIC_SEQ_CST), tokens + whole.count);
   teardown(&fix);
 }
 END_TEST
@@ -375,17 +402,18 @@ START_TEST(a_killed_child_ends_the_answer_and_comes_back) {
   fixture fix;
   run_direct(&whole);
   setup(&fix, true);
-  memset(&who, 0, sizeof who);
-  who.kill_at = 3;
-  generate(&fix, &who);
+  hold(&fix, &who);
+  ck_assert_int_eq(kill(deai_child_pid(fix.child), SIGKILL), 0);
   deai_loop_run(fix.loop); /* until the child is no longer running */
+  ck_assert(!fix.running);
+  who.stop_at = 0;
+  deai_call_resume(who.call, DEAI_SIDE_CALLER);
   deai_loop_drain(fix.loop);
   ck_assert(who.closed);
   ck_assert_uint_eq(who.ends, 1);
   ck_assert_msg(who.status == DEAI_EPLUGIN_DIED, "%d: %s", who.status, who.why);
-  ck_assert_uint_ge(who.id_count, 3);
-  for (uint32_t i = 0; i < who.id_count; i++)
-    ck_assert_uint_eq(who.ids[i], whole.ids[i]);
+  ck_assert_uint_lt(who.id_count, LONG);
+  look_alike(&who, &whole);
   deai_loop_run(fix.loop); /* until the new one offers the model */
   ck_assert(fix.running);
   ends_like(&fix, &whole);
@@ -399,6 +427,7 @@ int main(void) {
   tcase_set_timeout(tests, 60);
   tcase_add_loop_test(tests, both_carriers_give_the_answer_of_the_session, 0, 2);
   tcase_add_loop_test(tests, refusals_come_with_their_text, 0, 2);
+  tcase_add_loop_test(tests, a_caller_who_reads_late_gets_it_all, 0, 2);
   tcase_add_loop_test(tests, a_cancel_ends_the_call_and_the_next_one_runs, 0, 2);
   tcase_add_test(tests, a_killed_child_ends_the_answer_and_comes_back);
   suite_add_tcase(suite, tests);

@@ -204,7 +204,7 @@ static uint32_t all_tensors(tensor *out, const tiny_options *options) {
 static void put_keys(tiny_file *file, const tiny_options *options, const char *template) {
   tiny_key_text(file, "general.architecture", "llama");
   tiny_key_u32(file, "llama.block_count", LAYERS);
-  tiny_key_u32(file, "llama.context_length", TINY_CTX);
+  tiny_key_u32(file, "llama.context_length", options->ctx == 0 ? TINY_CTX : options->ctx);
   tiny_key_u32(file, "llama.embedding_length", TINY_EMBD);
   tiny_key_u32(file, "llama.feed_forward_length", FFN);
   tiny_key_u32(file, "llama.attention.head_count", HEADS);

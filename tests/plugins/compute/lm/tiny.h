@@ -19,6 +19,7 @@ typedef struct tiny_options {
   uint64_t seed;
   bool untied;          /* an output matrix of its own */
   float loud;           /* factor on the norms; 0 = 1. Large ones provoke faults */
+  uint32_t ctx;         /* positions; 0 = TINY_CTX */
   uint32_t vocab_extra; /* more tokens, so that the vocabulary is no multiple of 8 */
 } tiny_options;
 
