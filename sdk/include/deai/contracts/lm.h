@@ -20,6 +20,21 @@ extern "C" {
    load      local   lm_model_ref -                       parts blocks_progress, END {}
    unload    local   lm_model_ref -                       END {}
 
+   Text     A part's text is what its tokens completed: whole UTF-8, and nothing that may still be
+            the beginning of a stop string. What is held back comes with the token that settles it,
+            the last one at the latest; so joined texts are the answer's, whatever the parts were.
+            An incomplete character that cannot be completed becomes U+FFFD.
+   Resume   A caller whose provider was lost sends the ids of all parts it got as forced, the same
+            prompt, stop strings and sampler, and joins the texts. The new provider runs the same
+            filter over the forced tokens without giving out their text, so it stands where the lost
+            one stood after the part with the last of them: its first text begins with the bytes
+            that were held back there, and the whole is the undisturbed answer to the byte. A part
+            that did not arrive whole counts as not delivered, ids and text. If the forced tokens
+            already end the answer (max, a stop string, an end token), only the END comes, without
+            text: what was held back went out with the last token.
+   END      n and root are over all output tokens. After a cancel or an error they are over the
+            tokens that were sent as parts, so that they can be replayed; finish is then "cancel",
+            or absent for an error.
    Root     RFC 6962 tree over all output positions (forced ones too); leaf(i) =
             H(0x00 || u32 i || u32 token || H(hidden) || H(logits)), H = SHA-256, hidden = after the
             last norm, both float32 little-endian, of the position token i was chosen from. */
