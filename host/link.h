@@ -15,7 +15,9 @@
    Windows   A direction of a ticket starts with DEAI_WINDOW_MIN bytes over heads and bodies and
              grows to DEAI_WINDOW_MAX while all that was granted stays within DEAI_WINDOW_CONN_MAX.
    Bodies    Longer bodies than the carrier's limit travel in several frames (MORE); the receiver
-             puts them together, so that a part is the same on every carrier.
+             puts them together, so that a part is the same on every carrier. An END with a head may
+             take the place of the callee's part under way, which is then void: the call was
+             cancelled or its time is up.
    Faults    A frame that breaks a rule ends the connection: closed(user, why) is called once and
              all its tickets end with lost_status.
    Threads   [loop]
@@ -94,7 +96,8 @@ void deai_link_writable(deai_link *link);
    DEAI_EPEER_LOST when the link is over or not ready. */
 DEAI_MUST_CHECK int32_t deai_link_serve(deai_link *link, deai_call *call);
 
-/* deai_link_pay sends a voucher for a call that the other side serves; nothing when it is over. */
+/* deai_link_pay sends a voucher for a call that the other side serves, between two parts and as soon
+   as the window allows; nothing when it is over. */
 void deai_link_pay(deai_link *link, deai_call *call, const deai_signed *voucher);
 
 /* deai_link_update, deai_link_log, deai_link_beat and deai_link_stop send those frames. */

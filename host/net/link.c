@@ -4,6 +4,7 @@
 #include "host/base/buffer.h"
 #include "host/base/log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +13,13 @@
 #include "host/base/banned.h"
 
 #define CANCELS_A_SECOND_MAX 200u
-#define SMALL_FRAME_BYTES    256u /* a window grows only for frames that are this large on average */
+#define SMALL_FRAME_BYTES    256u /* a window grows only for frames of this size on average */
 #define HEAD_ROOM            (DEAI_HEAD_MAX + 1024u)
 
 typedef struct ticket {
   struct ticket *next;
   deai_link *link;
-  uint64_t id;
+  uint64_t id;     /* 0 until our CALL leaves: on the wire they only grow */
   deai_call *call; /* NULL while the first part is put together, and after closed */
   bool ours;       /* this side made the call: it is the call's callee end */
   /* sending */
@@ -26,6 +27,9 @@ typedef struct ticket {
   uint64_t body_sent; /* of the part that is being sent */
   bool sent_first;    /* the CALL frame left */
   bool waiting;
+  uint64_t parent;  /* ticket of the other side that this call serves, or 0 */
+  uint8_t *voucher; /* encoded part head that waits for credit, or NULL */
+  uint64_t voucher_len;
   /* receiving */
   int64_t granted; /* bytes the other side may still send */
   uint64_t window;
@@ -40,6 +44,7 @@ typedef struct ticket {
   uint8_t *gather_head;
   uint64_t gather_head_len;
   uint8_t gather_kind;
+  int32_t gather_attachment; /* of the first frame, or -1 */
 } ticket;
 
 struct deai_link {
@@ -69,8 +74,20 @@ static void link_unref(deai_link *link) {
   free(link);
 }
 
+static void gather_kick(deai_link *link);
+
+static void gather_clear(ticket *at) {
+  deai_buffer_drop(at->gather);
+  free(at->gather_head);
+  if (at->gather_attachment >= 0) (void)close(at->gather_attachment);
+  at->gather = NULL;
+  at->gather_head = NULL;
+  at->gather_attachment = -1;
+}
+
 static void ticket_free(ticket *gone) {
   deai_link *link = gone->link;
+  bool gathered = gone->gather_returned > 0;
   ticket **at = &link->tickets;
   while (*at != NULL && *at != gone)
     at = &(*at)->next;
@@ -78,16 +95,17 @@ static void ticket_free(ticket *gone) {
   *at = gone->next;
   link->ticket_count--;
   link->granted_total -= gone->window;
-  deai_buffer_drop(gone->gather);
-  free(gone->gather_head);
+  gather_clear(gone);
+  free(gone->voucher);
   free(gone);
+  if (gathered) gather_kick(link);
 }
 
 static ticket *ticket_find(const deai_link *link, uint64_t id) {
   ticket *at = link->tickets;
   while (at != NULL && at->id != id)
     at = at->next;
-  return at;
+  return id != 0 ? at : NULL;
 }
 
 static ticket *ticket_new(deai_link *link, uint64_t id, bool ours) {
@@ -99,6 +117,7 @@ static ticket *ticket_new(deai_link *link, uint64_t id, bool ours) {
   made->credit = DEAI_WINDOW_MIN;
   made->granted = DEAI_WINDOW_MIN;
   made->window = DEAI_WINDOW_MIN;
+  made->gather_attachment = -1;
   link->granted_total += made->window;
   ticket **at = &link->tickets;
   while (*at != NULL)
@@ -176,6 +195,36 @@ static void send_window(ticket *at) {
             (deai_bytes){NULL, 0}, -1);
 }
 
+/* gather_may_grow keeps what is put together on a connection within DEAI_WINDOW_CONN_MAX; the
+   oldest body may always go on, so that there is always one that does. */
+static bool gather_may_grow(const ticket *at) {
+  bool oldest = true;
+  uint64_t total = at->gather_held;
+  for (const ticket *other = at->link->tickets; other != NULL; other = other->next) {
+    total += other->gather_returned;
+    if (other->gather != NULL && other->id < at->id) oldest = false;
+  }
+  return oldest || total <= DEAI_WINDOW_CONN_MAX;
+}
+
+/* gather_return gives back the place of a body that is still put together, so that a part may be
+   longer than the window; a second such part waits until the first was consumed. */
+static void gather_return(ticket *at) {
+  if (at->gather_returned + at->gather_held > DEAI_BODY_MAX || !gather_may_grow(at)) return;
+  at->gather_returned += at->gather_held;
+  at->owed += at->gather_held;
+  at->gather_held = 0;
+}
+
+/* gather_kick lets bodies go on that waited for the place of others. */
+static void gather_kick(deai_link *link) {
+  for (ticket *at = link->tickets; at != NULL && !link->over; at = at->next) {
+    if (at->gather == NULL || at->gather_held == 0) continue;
+    gather_return(at);
+    if (at->owed >= at->window / 4) send_window(at);
+  }
+}
+
 /* ---- the link as an end of a call ---- */
 
 /* parent_ticket finds under which ticket the other side knows the call that spec serves. */
@@ -187,7 +236,7 @@ static uint64_t parent_ticket(const deai_link *link, const deai_call *parent) {
 }
 
 /* route_put writes how the router should choose, for the host or node on the other side. */
-static deai_bytes route_put(const deai_link *link, const deai_call_spec *spec, uint8_t *room,
+static deai_bytes route_put(uint64_t parent, const deai_call_spec *spec, uint8_t *room,
                             uint64_t room_bytes) {
   deai_bytes avoid[DEAI_CALL_AVOID_MAX];
   deai_route_head route = {.model = spec->model, .price = spec->price_max, .here = 1, .away = 1};
@@ -198,7 +247,7 @@ static deai_bytes route_put(const deai_link *link, const deai_call_spec *spec, u
         deai_bytes_of(spec->avoid.ptr + route.avoid.count * DEAI_KEY_BYTES, DEAI_KEY_BYTES);
     route.avoid.count++;
   }
-  route.parent = parent_ticket(link, spec->parent);
+  route.parent = parent;
   if (spec->provider.len == DEAI_KEY_BYTES) {
     memcpy(route.to, spec->provider.ptr, DEAI_KEY_BYTES);
     route.has |= DEAI_ROUTE_HAS_TO;
@@ -237,7 +286,7 @@ static deai_bytes call_head(ticket *at, const deai_part *part) {
     head.c = (deai_caller){.kind = spec->caller_kind, .id = spec->caller_id};
   }
   if (link->options.kind == DEAI_LINK_TO_HOST || link->options.kind == DEAI_LINK_TO_NODE) {
-    head.x = route_put(link, spec, room, sizeof room);
+    head.x = route_put(at->parent, spec, room, sizeof room);
     head.has |= head.x.len > 0 ? DEAI_CALL_HAS_X : 0;
   }
   if (link->ops.voucher_of != NULL && link->ops.voucher_of(link->user, at->call, &head.v) > 0)
@@ -279,7 +328,6 @@ static deai_bytes part_head(ticket *at, const deai_part *part) {
 }
 
 static deai_bytes head_of(ticket *at, const deai_part *part) {
-  if (at->body_sent > 0) return (deai_bytes){NULL, 0};
   if (at->ours && !at->sent_first) return call_head(at, part);
   if (!at->ours && (part->flags & DEAI_PART_END) != 0) return end_head(at, part);
   return part_head(at, part);
@@ -304,14 +352,57 @@ static void pump_ask(deai_link *link) {
   deai_loop_task(link->options.loop, pump_task, link);
 }
 
-/* end_part sends one frame of the part; DEAI_EAGAIN until all of it has left. */
-static int32_t end_part(void *user, const deai_part *part) {
-  ticket *at = user;
+static void refuse_call(deai_link *link, uint64_t id, int32_t status, const char *why) {
+  deai_end_head head = {.has = DEAI_END_HAS_WHY, .st = status, .why = deai_str_of(why)};
+  link_send(link, DEAI_FRAME_PART, DEAI_FRAME_END, id,
+            link_encode(link, &deai_end_head_table, &head), (deai_bytes){NULL, 0}, -1);
+}
+
+static void send_cancel(ticket *at) {
+  link_send(at->link, DEAI_FRAME_CANCEL, 0, at->id, deai_bytes_of("\xa0", 1), (deai_bytes){NULL, 0},
+            -1);
+}
+
+/* end_refuse ends a call with a part that cannot travel; the connection goes on. */
+static void end_refuse(ticket *at, int32_t status, const char *why) {
+  deai_call *call = at->call;
+  deai_side side = ticket_side(at);
+  if (!at->ours)
+    refuse_call(at->link, at->id, status, why);
+  else if (at->sent_first)
+    send_cancel(at);
+  at->call = NULL;
+  ticket_free(at);
+  deai_call_drop(call, side, status, why);
+}
+
+/* ticket_last moves the ticket behind all others: the order of turns. */
+static void ticket_last(ticket *at) {
+  ticket **place = &at->link->tickets;
+  if (at->next == NULL) return;
+  while (*place != at)
+    place = &(*place)->next;
+  *place = at->next;
+  at->next = NULL;
+  while (*place != NULL)
+    place = &(*place)->next;
+  *place = at;
+}
+
+/* voucher_flush sends a voucher between two parts, once there is credit. */
+static void voucher_flush(ticket *at) {
+  if (at->voucher == NULL || at->credit <= 0 || at->body_sent > 0) return;
+  uint8_t *voucher = at->voucher;
+  at->voucher = NULL;
+  at->credit -= (int64_t)at->voucher_len;
+  link_send(at->link, DEAI_FRAME_PART, 0, at->id, deai_bytes_of(voucher, at->voucher_len),
+            (deai_bytes){NULL, 0}, -1);
+  free(voucher);
+}
+
+/* send_frame sends one frame of the part; true when it was the last one. */
+static bool send_frame(ticket *at, const deai_part *part, deai_bytes head) {
   deai_link *link = at->link;
-  if (at->credit <= 0 || link->ops.backlog(link->user) > DEAI_LINK_BACKLOG_MAX) {
-    at->waiting = true;
-    return DEAI_EAGAIN;
-  }
   uint64_t left = part->body.len - at->body_sent;
   uint64_t size = left < link->options.body_max ? left : link->options.body_max;
   bool last = size == left;
@@ -320,33 +411,61 @@ static int32_t end_part(void *user, const deai_part *part) {
   uint8_t flags = last ? 0 : DEAI_FRAME_MORE;
   if (last && (part->flags & DEAI_PART_END) != 0) flags = DEAI_FRAME_END;
   if (first && part->attachment >= 0) flags |= DEAI_FRAME_ATTACHMENT;
-  deai_bytes head = head_of(at, part);
-  at->sent_first = true;
   deai_bytes body = deai_bytes_of(size > 0 ? part->body.ptr + at->body_sent : NULL, size);
-  if (head.len > DEAI_HEAD_MAX) {
-    link_fault(link, "expected a head of at most %u bytes, made %llu", DEAI_HEAD_MAX,
-               (unsigned long long)head.len);
-    return DEAI_OK;
+  if (kind == DEAI_FRAME_CALL) {
+    at->id = link->next_id;
+    link->next_id += 2;
   }
+  at->sent_first = true;
   at->credit -= (int64_t)(head.len + body.len);
   at->body_sent = last ? 0 : at->body_sent + size;
+  ticket_last(at);
   link_send(link, kind, flags, at->id, head, body, first ? part->attachment : -1);
-  if (!last) {
+  return last;
+}
+
+/* travels returns whether the other side would take this part. */
+static int32_t travels(const deai_link *link, const deai_part *part, deai_bytes head) {
+  bool local = link->options.kind == DEAI_LINK_TO_CHILD || link->options.kind == DEAI_LINK_TO_HOST;
+  if (part->attachment >= 0 && !local) return DEAI_ELOCALONLY;
+  if (head.len == 0) return DEAI_EINVAL;
+  return head.len <= DEAI_HEAD_MAX ? DEAI_OK : DEAI_ETOOLARGE;
+}
+
+static const char *refusal_text(int32_t status) {
+  if (status == DEAI_ELOCALONLY)
+    return "expected no descriptor in a part that leaves the node, found one; send the bytes";
+  if (status == DEAI_EINVAL) return "expected args that are one canonical CBOR item, found others";
+  return "expected a head of at most 65536 bytes with what the host adds, found more";
+}
+
+/* end_part sends one frame of the part; DEAI_EAGAIN until all of it has left. */
+static int32_t end_part(void *user, const deai_part *part) {
+  ticket *at = user;
+  deai_link *link = at->link;
+  deai_bytes head = {NULL, 0};
+  if (at->credit <= 0 || link->ops.backlog(link->user) > DEAI_LINK_BACKLOG_MAX) {
+    at->waiting = true;
+    return DEAI_EAGAIN;
+  }
+  if (part->body.len == 0) at->body_sent = 0; /* an END took the place of a part under way */
+  if (at->body_sent == 0) {
+    head = head_of(at, part);
+    int32_t status = travels(link, part, head);
+    if (status != DEAI_OK) {
+      if (part->attachment >= 0) (void)close(part->attachment);
+      end_refuse(at, status, refusal_text(status));
+      return DEAI_OK;
+    }
+  }
+  if (!send_frame(at, part, head)) {
     at->waiting = true; /* others first */
     pump_ask(link);
     return DEAI_EAGAIN;
   }
   if (part->attachment >= 0) (void)close(part->attachment);
+  voucher_flush(at);
   return DEAI_OK;
-}
-
-/* gather_return gives back the place of a body that is still put together, so that a part may be
-   longer than the window; a second such part waits until the first was consumed. */
-static void gather_return(ticket *at) {
-  if (at->gather_returned + at->gather_held > DEAI_BODY_MAX) return;
-  at->gather_returned += at->gather_held;
-  at->owed += at->gather_held;
-  at->gather_held = 0;
 }
 
 static void end_consumed(void *user, uint64_t bytes) {
@@ -357,15 +476,14 @@ static void end_consumed(void *user, uint64_t bytes) {
   at->overhead = 0;
   gather_return(at);
   if (at->owed >= at->window / 4 && !at->link->over) send_window(at);
+  if (back > 0) gather_kick(at->link);
 }
 
 static void end_cancel(void *user, int32_t status) {
   ticket *at = user;
   deai_call *call = at->call;
-  deai_bytes empty_map = deai_bytes_of("\xa0", 1);
   if (at->sent_first) { /* the other side ends it; it keeps its own time as well */
-    if (!at->link->over)
-      link_send(at->link, DEAI_FRAME_CANCEL, 0, at->id, empty_map, (deai_bytes){NULL, 0}, -1);
+    if (!at->link->over) send_cancel(at);
     return;
   }
   at->call = NULL;
@@ -389,12 +507,6 @@ static const deai_end_ops end_ops = {
 };
 
 /* ---- frames of the other side ---- */
-
-static void refuse_call(deai_link *link, uint64_t id, int32_t status, const char *why) {
-  deai_end_head head = {.has = DEAI_END_HAS_WHY, .st = status, .why = deai_str_of(why)};
-  link_send(link, DEAI_FRAME_PART, DEAI_FRAME_END, id,
-            link_encode(link, &deai_end_head_table, &head), (deai_bytes){NULL, 0}, -1);
-}
 
 static void spec_route(deai_link *link, const deai_call_head *head, deai_call_spec *spec,
                        uint8_t *keys, deai_route_head *route) {
@@ -450,8 +562,8 @@ static void input_send(deai_link *link, ticket *at, const deai_part *part) {
   if (status == DEAI_EAGAIN)
     link_fault(link, "expected parts within the window of ticket %llu, found more",
                (unsigned long long)at->id);
-  else if (status == DEAI_ENOMEM)
-    link_fault(link, "no memory for a part");
+  else if (status != DEAI_OK && status != DEAI_ENOTFOUND) /* a lost part would lose an end */
+    link_fault(link, "a part could not be taken: %s", deai_status_text(status));
 }
 
 static void input_call(deai_link *link, ticket *at, deai_bytes head_bytes, deai_part *part) {
@@ -476,7 +588,23 @@ static void input_call(deai_link *link, ticket *at, deai_bytes head_bytes, deai_
   input_send(link, at, part);
 }
 
-static bool input_part_head(deai_link *link, ticket *at, deai_bytes head_bytes, deai_part *part) {
+/* Room for what a head brings besides its item, while its part is handed on. */
+typedef struct head_room {
+  uint8_t provider[DEAI_KEY_BYTES];
+  uint8_t receipt[HEAD_ROOM];
+} head_room;
+
+/* provider_take takes who answers from a host or node, which alone may say so. */
+static void provider_take(const deai_link *link, bool has, const uint8_t *key, head_room *room,
+                          deai_part *part) {
+  bool near = link->options.kind == DEAI_LINK_TO_HOST || link->options.kind == DEAI_LINK_TO_NODE;
+  if (!near || !has) return;
+  memcpy(room->provider, key, DEAI_KEY_BYTES);
+  part->provider = deai_bytes_of(room->provider, DEAI_KEY_BYTES);
+}
+
+static bool input_part_head(deai_link *link, ticket *at, deai_bytes head_bytes, deai_part *part,
+                            head_room *room) {
   char err[DEAI_ERR_CAP];
   deai_part_head head;
   if (deai_decode(&deai_part_head_table, head_bytes, &head, NULL, err, sizeof err) != DEAI_OK) {
@@ -485,6 +613,7 @@ static bool input_part_head(deai_link *link, ticket *at, deai_bytes head_bytes, 
   }
   part->args = head.a;
   part->units = head.u;
+  provider_take(link, (head.has & DEAI_PART_HAS_W) != 0, head.w, room, part);
   if ((head.has & DEAI_PART_HAS_V) != 0 && link->ops.voucher != NULL && !at->ours)
     link->ops.voucher(link->user, at->call, &head.v);
   bool only_voucher = head.has == DEAI_PART_HAS_V && part->body.len == 0 && part->flags == 0;
@@ -494,7 +623,7 @@ static bool input_part_head(deai_link *link, ticket *at, deai_bytes head_bytes, 
 }
 
 static bool input_end_head(deai_link *link, ticket *at, deai_bytes head_bytes, deai_part *part,
-                           uint8_t *receipt, uint64_t receipt_cap) {
+                           head_room *room) {
   char err[DEAI_ERR_CAP];
   deai_end_head head;
   if (deai_decode(&deai_end_head_table, head_bytes, &head, NULL, err, sizeof err) != DEAI_OK ||
@@ -506,10 +635,11 @@ static bool input_end_head(deai_link *link, ticket *at, deai_bytes head_bytes, d
   part->units = head.u;
   part->status = (int32_t)head.st;
   part->why = head.why;
+  provider_take(link, (head.has & DEAI_END_HAS_W) != 0, head.w, room, part);
   if ((head.has & DEAI_END_HAS_R) != 0) {
-    deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){receipt, receipt_cap});
+    deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room->receipt, sizeof room->receipt});
     if (deai_encode(&deai_signed_table, &head.r, &writer, NULL, 0) == DEAI_OK)
-      part->receipt = deai_bytes_of(receipt, writer.len);
+      part->receipt = deai_bytes_of(room->receipt, writer.len);
   }
   at->overhead += head_bytes.len - part->args.len;
   return true;
@@ -523,42 +653,32 @@ static void input_part(deai_link *link, ticket *at, uint8_t kind, uint8_t flags,
     input_call(link, at, head, part);
     return;
   }
-  if (at->ours && part->flags != 0) {
-    uint8_t *receipt = malloc(HEAD_ROOM);
-    DEAI_ASSERT(receipt != NULL);
-    if (input_end_head(link, at, head, part, receipt, HEAD_ROOM)) input_send(link, at, part);
-    free(receipt);
-    return;
-  }
-  uint8_t provider[DEAI_KEY_BYTES];
-  bool near = link->options.kind == DEAI_LINK_TO_HOST || link->options.kind == DEAI_LINK_TO_NODE;
-  deai_part_head with_provider;
-  if (input_part_head(link, at, head, part)) {
-    if (near &&
-        deai_decode(&deai_part_head_table, head, &with_provider, NULL, NULL, 0) == DEAI_OK &&
-        (with_provider.has & DEAI_PART_HAS_W) != 0) {
-      memcpy(provider, with_provider.w, DEAI_KEY_BYTES);
-      part->provider = deai_bytes_of(provider, DEAI_KEY_BYTES);
-    }
-    input_send(link, at, part);
-  }
+  head_room *room = malloc(sizeof *room);
+  DEAI_ASSERT(room != NULL); /* a lost part would lose an end */
+  bool is_end = at->ours && part->flags != 0;
+  bool good = is_end ? input_end_head(link, at, head, part, room)
+                     : input_part_head(link, at, head, part, room);
+  if (good) input_send(link, at, part);
+  free(room);
 }
 
 /* gather_frame keeps a frame whose body goes on. */
-static void gather_frame(deai_link *link, ticket *at, const deai_frame *frame) {
+static void gather_frame(deai_link *link, ticket *at, const deai_frame *frame, int32_t attachment) {
   if (at->gather == NULL) {
     at->gather = deai_buffer_new(DEAI_BODY_MAX);
     at->gather_head = malloc((size_t)frame->head.len + 1);
     at->gather_head_len = frame->head.len;
     at->gather_kind = frame->kind;
     at->gather_len = 0;
+    if (attachment >= 0) at->gather_attachment = fcntl(attachment, F_DUPFD_CLOEXEC, 3);
     if (at->gather == NULL || at->gather_head == NULL) {
       link_fault(link, "no memory for a body");
       return;
     }
     memcpy(at->gather_head, frame->head.ptr, (size_t)frame->head.len);
-  } else if (frame->head.len != 0) {
-    link_fault(link, "expected an empty head in a frame that goes on, found %llu bytes",
+  } else if (frame->head.len != 0 || attachment >= 0) {
+    link_fault(link,
+               "expected an empty head and no descriptor in a frame that goes on, found %llu bytes",
                (unsigned long long)frame->head.len);
     return;
   }
@@ -566,20 +686,31 @@ static void gather_frame(deai_link *link, ticket *at, const deai_frame *frame) {
     link_fault(link, "expected a body of at most %u bytes, found more", DEAI_BODY_MAX);
     return;
   }
-  memcpy(at->gather->ptr + at->gather_len, frame->body.ptr, (size_t)frame->body.len);
+  if (frame->body.len > 0)
+    memcpy(at->gather->ptr + at->gather_len, frame->body.ptr, (size_t)frame->body.len);
   at->gather_len += frame->body.len;
 }
 
 static void input_gathered(deai_link *link, ticket *at, uint8_t flags, deai_part *part) {
   deai_buffer *gather = at->gather;
   uint8_t *head = at->gather_head;
+  int32_t attachment = at->gather_attachment;
   at->gather = NULL;
   at->gather_head = NULL;
+  at->gather_attachment = -1;
+  part->attachment = attachment;
   part->body = deai_bytes_of(gather->ptr, at->gather_len);
   part->buffer = gather;
   input_part(link, at, at->gather_kind, flags, deai_bytes_of(head, at->gather_head_len), part);
   deai_buffer_drop(gather);
+  if (attachment >= 0) (void)close(attachment); /* the call core took its own copy */
   free(head);
+}
+
+/* cuts_off returns whether an END takes the place of a body that is under way (its call was
+   cancelled or its time is up): it is the only frame then with a head. */
+static bool cuts_off(const ticket *at, const deai_frame *frame) {
+  return at->ours && at->gather != NULL && frame->flags == DEAI_FRAME_END && frame->head.len > 0;
 }
 
 /* input_stream counts a CALL or PART frame against the window and hands it on when complete. */
@@ -594,11 +725,12 @@ static void input_stream(deai_link *link, ticket *at, const deai_frame *frame, i
   at->frames++;
   at->bytes += frame->head.len + frame->body.len;
   bool more = (frame->flags & DEAI_FRAME_MORE) != 0;
+  if (cuts_off(at, frame)) gather_clear(at);
   if (!more && at->gather == NULL) {
     input_part(link, at, frame->kind, frame->flags, frame->head, &part);
     return;
   }
-  gather_frame(link, at, frame);
+  gather_frame(link, at, frame, attachment);
   if (link->over) return;
   if (!more) {
     at->gather_held = 0;
@@ -642,7 +774,13 @@ static void input_cancel(deai_link *link, ticket *at) {
                CANCELS_A_SECOND_MAX);
     return;
   }
-  if (!at->ours && at->call != NULL) deai_call_cancel(at->call, DEAI_ECANCELLED);
+  if (at->ours) return;
+  if (at->call != NULL) {
+    deai_call_cancel(at->call, DEAI_ECANCELLED);
+    return;
+  }
+  refuse_call(link, at->id, DEAI_ECANCELLED, "the caller gave up"); /* its CALL was not whole */
+  ticket_free(at);
 }
 
 static void input_window(deai_link *link, ticket *at, const deai_frame *frame) {
@@ -653,6 +791,7 @@ static void input_window(deai_link *link, ticket *at, const deai_frame *frame) {
     return;
   }
   at->credit += (int64_t)head.c;
+  voucher_flush(at);
   if (at->waiting) pump_ask(link);
 }
 
@@ -804,9 +943,9 @@ void deai_link_writable(deai_link *link) {
 int32_t deai_link_serve(deai_link *link, deai_call *call) {
   if (!deai_link_ready(link)) return DEAI_EPEER_LOST;
   if (link->ticket_count >= DEAI_TICKETS_MAX) return DEAI_EBUSY;
-  ticket *at = ticket_new(link, link->next_id, true);
+  ticket *at = ticket_new(link, 0, true);
   if (at == NULL) return DEAI_ENOMEM;
-  link->next_id += 2;
+  at->parent = parent_ticket(link, deai_call_about(call)->parent);
   at->call = call;
   deai_call_attach(call, &end_ops, at);
   return DEAI_OK;
@@ -819,8 +958,13 @@ void deai_link_pay(deai_link *link, deai_call *call, const deai_signed *voucher)
   if (at == NULL || link->over || !at->sent_first) return;
   deai_part_head head = {.has = DEAI_PART_HAS_V, .v = *voucher};
   deai_bytes bytes = link_encode(link, &deai_part_head_table, &head);
-  at->credit -= (int64_t)bytes.len;
-  link_send(link, DEAI_FRAME_PART, 0, at->id, bytes, (deai_bytes){NULL, 0}, -1);
+  uint8_t *copy = bytes.len > 0 ? malloc((size_t)bytes.len) : NULL;
+  if (copy == NULL) return; /* the next voucher covers this one as well */
+  memcpy(copy, bytes.ptr, (size_t)bytes.len);
+  free(at->voucher); /* a later voucher covers the one that still waits */
+  at->voucher = copy;
+  at->voucher_len = bytes.len;
+  voucher_flush(at);
 }
 
 void deai_link_update(deai_link *link, deai_str topic, deai_bytes value) {

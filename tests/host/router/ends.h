@@ -32,6 +32,7 @@ struct test_end {
   uint8_t last[64]; /* the first bytes of the last body */
   uint64_t last_len;
   uint64_t units;
+  uint64_t provider_len;
 };
 
 static inline int32_t test_end_part(void *user, const deai_part *part) {
@@ -46,6 +47,7 @@ static inline int32_t test_end_part(void *user, const deai_part *part) {
   end->parts++;
   end->bytes += part->body.len;
   end->units += part->units;
+  end->provider_len = part->provider.len;
   end->last_len = part->body.len < sizeof end->last ? part->body.len : sizeof end->last;
   if (end->last_len > 0) memcpy(end->last, part->body.ptr, (size_t)end->last_len);
   if ((part->flags & DEAI_PART_END) != 0) {
