@@ -96,7 +96,8 @@ void deai_link_writable(deai_link *link);
    DEAI_EPEER_LOST when the link is over or not ready. */
 DEAI_MUST_CHECK int32_t deai_link_serve(deai_link *link, deai_call *call);
 
-/* deai_link_pay sends a voucher for a call that the other side serves, between two parts and as soon
+/* deai_link_pay sends a voucher for a call that the other side serves, between two parts and as
+   soon
    as the window allows; nothing when it is over. */
 void deai_link_pay(deai_link *link, deai_call *call, const deai_signed *voucher);
 

@@ -5,7 +5,8 @@
 #include "host/net/net.h"
 #include "host/provider.h"
 
-/* Joining a network: the inviter's side. `deai invite` makes a one-time code of which the node keeps
+/* Joining a network: the inviter's side. `deai invite` makes a one-time code of which the node
+   keeps
    the hash alone; `join` with that code becomes one transaction {create, member_add, transfer}.
 
    Threads  [loop]

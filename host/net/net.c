@@ -142,7 +142,8 @@ static deai_call *got_call(void *user, const deai_call_spec *spec, const deai_en
   return who->net->ops.open(who->net->options.user, spec, ops, end_user);
 }
 
-/* loser returns which of two connections to the same node ends: the one dialled by the larger key. */
+/* loser returns which of two connections to the same node ends: the one dialled by the larger key.
+   */
 static peer *loser(const deai_net *net, peer *a, peer *b) {
   bool we_are_smaller = memcmp(deai_key_public(net->options.key), a->key, DEAI_KEY_BYTES) < 0;
   if (a->dialled == b->dialled) return a->begin_ns < b->begin_ns ? a : b;

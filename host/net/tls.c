@@ -39,7 +39,8 @@ static X509 *certificate_make(EVP_PKEY *key) {
   return NULL;
 }
 
-/* on_certificate accepts exactly one self-signed Ed25519 certificate; who it is, is judged after the
+/* on_certificate accepts exactly one self-signed Ed25519 certificate; who it is, is judged after
+   the
    handshake by its key. */
 static int on_certificate(X509_STORE_CTX *store, void *user) {
   (void)user;

@@ -1,4 +1,5 @@
-/* Fuzz target of dag-pb, UnixFS and the walks over a DAG. The input is a list of blocks, each behind
+/* Fuzz target of dag-pb, UnixFS and the walks over a DAG. The input is a list of blocks, each
+   behind
    a u16 length (big-endian); the first one is the root. A link leads to the block that its digest's
    last byte chooses, so that the DAG may be cyclic and every cap is met. */
 #include "plugins/storage/blocks/reader.h"

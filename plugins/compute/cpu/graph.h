@@ -14,7 +14,8 @@
 
    Steps of a layer, with a barrier between them: norm + quantise; q, k, v with RoPE, quantised, K
    and V into the caches; attention; quantise; output + residual; norm + quantise; gate and up;
-   quantise; down + residual. Threads take units of a step (heads, groups of rows, columns) from a counter.
+   quantise; down + residual. Threads take units of a step (heads, groups of rows, columns) from a
+   counter.
    With one column every thread makes the quantised column for itself, which saves those barriers.
 
    Threads  lm_graph_run by one thread at a time.

@@ -139,7 +139,8 @@ typedef int32_t lm_matrix_sink(void *user, uint32_t first_row, uint32_t row_coun
 
 /* lm_model_read hands all rows of matrix to sink in rising order and sets *exponent_out to xT (M6).
    DEAI_EIO when the file ends early, DEAI_EINVAL for a scale that is Inf or NaN or too large for
-   the bound, DEAI_ECANCELLED (lm_model_watch). The device is complete, and xT known, only after DEAI_OK. [worker] */
+   the bound, DEAI_ECANCELLED (lm_model_watch). The device is complete, and xT known, only after
+   DEAI_OK. [worker] */
 DEAI_MUST_CHECK int32_t lm_model_read(const lm_model *model, const lm_matrix *matrix,
                                       lm_matrix_sink *sink, void *user, int32_t *exponent_out,
                                       lm_error *error);

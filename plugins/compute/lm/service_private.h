@@ -18,7 +18,8 @@
      encode.c    encode
 
    A model on the shelf is in one of these states, told by its members:
-     coming   model == NULL: asked for at the block store, read by the loader, or waiting for a retry
+     coming   model == NULL: asked for at the block store, read by the loader, or waiting for a
+     retry
      awake    model and engine
      asleep   model, no engine
      leaving  unload was asked: takes no jobs, and goes when the last one is over

@@ -133,7 +133,8 @@ const char *lm_engine_describe(const lm_engine *engine);
 DEAI_MUST_CHECK int32_t lm_request_check(const lm_request *request, const lm_shape *shape,
                                          uint32_t ctx, lm_error *error);
 
-/* lm_session_open takes a cache. What lm_request_check says, DEAI_EBUSY when every cache is taken, DEAI_ENOMEM. Computes nothing yet. */
+/* lm_session_open takes a cache. What lm_request_check says, DEAI_EBUSY when every cache is taken,
+   DEAI_ENOMEM. Computes nothing yet. */
 DEAI_MUST_CHECK int32_t lm_session_open(lm_engine *engine, const lm_request *request,
                                         lm_session **session_out, lm_error *error);
 

@@ -13,7 +13,8 @@
 
    Threads  [loop]
    Memory   Owns what is queued; answer_output_free frees it.
-   Limits   A part carries at most ANSWER_OUTPUT_PART bytes. Whoever makes parts asks answer_output_waits
+   Limits   A part carries at most ANSWER_OUTPUT_PART bytes. Whoever makes parts asks
+   answer_output_waits
             first: a client that does not read must hold up its provider, not fill this queue. */
 
 #define ANSWER_OUTPUT_PART  262144u

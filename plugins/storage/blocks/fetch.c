@@ -6,7 +6,8 @@
 
 #include "host/base/banned.h"
 
-#define LEVELS_MAX    (BLOCKS_DEPTH_MAX * BLOCKS_FETCH_WANTS + 1) /* each want may add its own way */
+#define LEVELS_MAX    (BLOCKS_DEPTH_MAX * BLOCKS_FETCH_WANTS + 1) /* each want may add its own way
+*/
 #define AGAIN_MAX     (BLOCKS_FETCH_WANTS + 2)
 #define STEP_VISITS   512u
 #define STEP_BYTES    (8u << 20)

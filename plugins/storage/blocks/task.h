@@ -159,7 +159,8 @@ DEAI_MUST_CHECK int32_t blocks_task_begin(deai_inst *inst, const blocks_method *
 /* blocks_task_find returns the call of ticket that is not over, or NULL. [loop] */
 blocks_task *blocks_task_find(deai_inst *inst, uint64_t ticket);
 
-/* blocks_task_wake asks for a step of a task that waits, or for another one when it does not. [loop]
+/* blocks_task_wake asks for a step of a task that waits, or for another one when it does not.
+   [loop]
  */
 void blocks_task_wake(blocks_task *task);
 

@@ -66,9 +66,9 @@ typedef struct deai_cbor_item {
 /* deai_cbor_writer_of makes a writer over buf; a NULL ptr with cap 0 only counts. */
 deai_cbor_writer deai_cbor_writer_of(deai_buf buf);
 
-/* The put functions append one item, or the head of an array or map whose items follow. Keys of a
-   map must be put in canonical order: deai_cbor_check finds it out if they are not. After the
-   capacity was passed they only count. */
+/* deai_cbor_put_uint appends an integer. The put functions append one item, or the head of an array
+   or map whose items follow. Keys of a map must be put in canonical order: deai_cbor_check finds it
+   out if they are not. After the capacity was passed they only count. */
 void deai_cbor_put_uint(deai_cbor_writer *writer, uint64_t value);
 /* deai_cbor_put_int appends a signed integer. */
 void deai_cbor_put_int(deai_cbor_writer *writer, int64_t value);
@@ -108,7 +108,8 @@ int32_t deai_cbor_peek(const deai_cbor_reader *reader);
    for content blocks), else DEAI_EINVAL; *why_out (may be NULL) is a static text. */
 DEAI_MUST_CHECK int32_t deai_cbor_check(deai_bytes bytes, uint32_t flags, const char **why_out);
 
-/* deai_utf8_check returns 1 when text is valid UTF-8 (RFC 3629: no surrogates, no overlong form). */
+/* deai_utf8_check returns 1 when text is valid UTF-8 (RFC 3629: no surrogates, no overlong form).
+   */
 int32_t deai_utf8_check(deai_str text);
 
 #ifdef __cplusplus

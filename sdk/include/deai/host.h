@@ -27,7 +27,8 @@ struct deai_host {
   /* post runs call once on the loop, unless stop comes first. DEAI_EAGAIN when 4,096 wait. [any] */
   int32_t (*post)(deai_ctx *ctx, void (*call)(deai_inst *inst, void *user), void *user);
 
-  /* after runs call once on the loop, delay_ms from now, unless stop comes first. [loop & started] */
+  /* after runs call once on the loop, delay_ms from now, unless stop comes first. [loop & started]
+     */
   int32_t (*after)(deai_ctx *ctx, uint64_t delay_ms, void (*call)(deai_inst *inst, void *user),
                    void *user);
 

@@ -140,7 +140,8 @@ typedef struct deai_plugin {
      stops the work and still ends the call once; nobody reads it. [loop & started] */
   void (*on_cancel)(deai_inst *inst, uint64_t ticket, int32_t status);
 
-  /* on_update brings a ledger update or a topic of the manifest's subscriptions. [loop & started] */
+  /* on_update brings a ledger update or a topic of the manifest's subscriptions. [loop & started]
+     */
   void (*on_update)(deai_inst *inst, deai_str topic, deai_bytes value);
 } deai_plugin;
 

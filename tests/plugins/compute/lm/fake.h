@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 /* A host for tests of the service: the table of deai_host over plain arrays. Posts of other threads
-   wait in a queue that the test runs (fake_until), timers run when the test says so (fake_tick), and
+   wait in a queue that the test runs (fake_until), timers run when the test says so (fake_tick),
+   and
    what the service replies is taken apart and kept, a record for each ticket. */
 
 #define FAKE_CALLS_MAX 16

@@ -11,7 +11,8 @@
 
 #include "host/base/banned.h"
 
-/* A CID and its text as every IPFS tool prints it: the raw block "hello world" without a newline. */
+/* A CID and its text as every IPFS tool prints it: the raw block "hello world" without a newline.
+   */
 static const char known[] = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";
 
 static const atomic_bool go_on;
