@@ -87,14 +87,22 @@ static task *tasks_take(deai_loop *loop) {
   return first;
 }
 
+/* timed_run runs a callback and counts it when it was slow. */
+static void timed_run(deai_loop *loop, deai_task_fn *fn, void *user) {
+  uint64_t begin_ns = deai_loop_now_ns(loop);
+  fn(user);
+  uint64_t took_ms = (deai_loop_now_ns(loop) - begin_ns) / UINT64_C(1000000);
+  if (took_ms <= DEAI_LOOP_SLOW_MS) return;
+  loop->slow_count++;
+  deai_log(DEAI_LEVEL_WARN, "loop", "a callback held the loop for %llu ms",
+           (unsigned long long)took_ms);
+}
+
 static bool tasks_run(deai_loop *loop) {
   for (uint32_t turn = 0; turn < TASKS_PER_TURN_MAX; turn++) {
     task *next = tasks_take(loop);
     if (next == NULL) return false;
-    uint64_t begin_ns = deai_loop_now_ns(loop);
-    next->fn(next->user);
-    if (deai_loop_now_ns(loop) - begin_ns > (uint64_t)DEAI_LOOP_SLOW_MS * 1000000)
-      loop->slow_count++;
+    timed_run(loop, next->fn, next->user);
     free(next);
   }
   return true;
@@ -138,7 +146,7 @@ deai_loop *deai_loop_new(const deai_platform *platform, uint32_t worker_count) {
 }
 
 void deai_loop_run(deai_loop *loop) {
-  loop->thread = pthread_self();
+  if (!deai_loop_on_thread(loop)) loop->thread = pthread_self();
   event_active(loop->wake, EV_READ, 0); /* for tasks that were asked for before */
   (void)event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
 }
@@ -221,7 +229,7 @@ void deai_loop_drain(deai_loop *loop) {
 static void on_timer(evutil_socket_t fd, short what, void *user) {
   (void)fd, (void)what;
   deai_timer *timer = user;
-  timer->fn(timer->user);
+  timed_run(timer->loop, timer->fn, timer->user); /* which may free the timer */
 }
 
 deai_timer *deai_timer_new(deai_loop *loop, deai_task_fn *fn, void *user) {
@@ -257,6 +265,10 @@ void deai_timer_free(deai_timer *timer) {
 
 bool deai_loop_on_thread(const deai_loop *loop) {
   return pthread_equal(loop->thread, pthread_self()) != 0;
+}
+
+uint32_t deai_loop_workers(const deai_loop *loop) {
+  return loop->worker_count;
 }
 
 uint64_t deai_loop_slow_count(const deai_loop *loop) {

@@ -18,8 +18,8 @@ struct event_base;
 
    Threads  As tagged. [loop] functions assert that they are on the loop thread.
    Memory   A timer belongs to its owner, who frees it; a task keeps only what it was given.
-   Caveats  Nothing on the loop may wait. A callback that took longer than DEAI_LOOP_SLOW_MS is
-            counted and logged with the name of who was running (deai_loop_running). */
+   Caveats  Nothing on the loop may wait. A task or timer that took longer than DEAI_LOOP_SLOW_MS
+            is counted and logged. */
 
 #define DEAI_LOOP_SLOW_MS 250u
 
@@ -56,6 +56,9 @@ void deai_loop_task(deai_loop *loop, deai_task_fn *fn, void *user);
 /* deai_loop_work runs work(user) on a worker and then done(user) on the loop. Without workers both
    run as tasks. [loop] */
 void deai_loop_work(deai_loop *loop, deai_task_fn *work, deai_task_fn *done, void *user);
+
+/* deai_loop_workers returns how many worker threads there are. [any] */
+uint32_t deai_loop_workers(const deai_loop *loop);
 
 /* deai_loop_drain runs tasks that wait until none is left; for orderly ends and tests. [loop] */
 void deai_loop_drain(deai_loop *loop);

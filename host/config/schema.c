@@ -48,14 +48,27 @@ static const unit units[] = {
 static int32_t wrong(const place *at, struct fy_node *node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* first_token returns the first scalar in node: where it begins, near enough. */
+static struct fy_token *first_token(struct fy_node *node) {
+  for (uint32_t depth = 0; node != NULL && depth < DEAI_SCHEMA_DEPTH_MAX; depth++) {
+    if (fy_node_is_scalar(node)) return fy_node_get_scalar_token(node);
+    if (fy_node_is_sequence(node)) {
+      node = fy_node_sequence_get_by_index(node, 0);
+    } else {
+      struct fy_node_pair *pair = fy_node_mapping_get_by_index(node, 0);
+      node = pair != NULL ? fy_node_pair_key(pair) : NULL;
+    }
+  }
+  return NULL;
+}
+
 static int32_t wrong(const place *at, struct fy_node *node, const char *format, ...) {
   char text[DEAI_ERR_CAP];
   va_list list;
   va_start(list, format);
   (void)vsnprintf(text, sizeof text, format, list);
   va_end(list);
-  struct fy_token *token = NULL;
-  if (node != NULL && fy_node_get_type(node) == FYNT_SCALAR) token = fy_node_get_scalar_token(node);
+  struct fy_token *token = first_token(node);
   const struct fy_mark *mark = token != NULL ? fy_token_start_mark(token) : NULL;
   int line = mark != NULL ? mark->line + 1 : 1;
   int column = mark != NULL ? mark->column + 1 : 1;
@@ -129,6 +142,16 @@ static int32_t check_keys(json_t *schema, char *err, uint32_t err_cap) {
   return DEAI_OK;
 }
 
+/* check_texts refuses a list of texts that holds anything else. */
+static int32_t check_texts(const json_t *schema, const char *key, char *err, uint32_t err_cap) {
+  const json_t *list = json_object_get(schema, key);
+  bool good = list == NULL || json_is_array(list);
+  for (size_t i = 0; good && i < json_array_size(list); i++)
+    good = json_is_string(json_array_get(list, i));
+  if (good) return DEAI_OK;
+  return deai_err(err, err_cap, DEAI_EINVAL, "schema: expected a list of texts in \"%s\"", key);
+}
+
 static int32_t check_object(json_t *schema, uint32_t depth, char *err, uint32_t err_cap) {
   json_t *properties = json_object_get(schema, "properties");
   json_t *others = json_object_get(schema, "additionalProperties");
@@ -138,6 +161,9 @@ static int32_t check_object(json_t *schema, uint32_t depth, char *err, uint32_t 
     return deai_err(err, err_cap, DEAI_EINVAL, "schema: expected at most %u properties",
                     DEAI_SCHEMA_KEYS_MAX);
   json_object_foreach(properties, key, value) {
+    if (key[0] == 0 || strlen(key) > DEAI_NAME_MAX)
+      return deai_err(err, err_cap, DEAI_EINVAL, "schema: expected keys of 1 to %u bytes",
+                      DEAI_NAME_MAX);
     int32_t status = check_level(value, depth + 1, err, err_cap);
     if (status != DEAI_OK) return status;
   }
@@ -151,6 +177,8 @@ static int32_t check_level(json_t *schema, uint32_t depth, char *err, uint32_t e
     return deai_err(err, err_cap, DEAI_EINVAL, "schema: expected an object, at most %u deep",
                     DEAI_SCHEMA_DEPTH_MAX);
   int32_t status = check_keys(schema, err, err_cap);
+  if (status == DEAI_OK) status = check_texts(schema, "enum", err, err_cap);
+  if (status == DEAI_OK) status = check_texts(schema, "required", err, err_cap);
   if (status != DEAI_OK) return status;
   if (!strcmp(type, "object")) return check_object(schema, depth, err, err_cap);
   if (!strcmp(type, "array"))

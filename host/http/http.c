@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "host/base/banned.h"
 
@@ -163,15 +164,23 @@ static void answer_end_status(pending *item, const deai_part *part) {
   char message[DEAI_ERR_CAP];
   struct evhttp_request *request = item->request;
   int32_t status = part->status == DEAI_OK ? DEAI_EINTERNAL : part->status;
+  deai_str why = part->why.len > 0 ? part->why : deai_str_of(deai_status_text(status));
   (void)snprintf(message, sizeof message, "%.*s",
-                 (int)(part->why.len < sizeof message ? part->why.len : sizeof message - 1),
-                 part->why.len > 0 ? part->why.ptr : deai_status_text(status));
+                 (int)(why.len < sizeof message ? why.len : sizeof message - 1), why.ptr);
   request_over(item);
   answer_error(request, deai_status_http(status), NULL, message);
 }
 
 static void body_put(struct evbuffer *out, deai_bytes body) {
   if (body.len > 0) (void)evbuffer_add(out, body.ptr, (size_t)body.len);
+}
+
+static void on_written(struct evhttp_connection *connection, void *user) {
+  (void)connection;
+  pending *item = user;
+  if (!item->held || item->call == NULL) return;
+  item->held = false;
+  deai_call_resume(item->call, DEAI_SIDE_CALLER);
 }
 
 static void answer_start(pending *item, const deai_part *part, bool is_end) {
@@ -195,17 +204,10 @@ static void answer_start(pending *item, const deai_part *part, bool is_end) {
     evhttp_send_reply(request, (int)answer.status, NULL, body);
   } else {
     evhttp_send_reply_start(request, (int)answer.status, NULL);
-    if (body != NULL && evbuffer_get_length(body) > 0) evhttp_send_reply_chunk(request, body);
+    if (body != NULL && evbuffer_get_length(body) > 0)
+      evhttp_send_reply_chunk_with_cb(request, body, on_written, item);
   }
   if (body != NULL) evbuffer_free(body);
-}
-
-static void on_written(struct evhttp_connection *connection, void *user) {
-  (void)connection;
-  pending *item = user;
-  if (!item->held || item->call == NULL) return;
-  item->held = false;
-  deai_call_resume(item->call, DEAI_SIDE_CALLER);
 }
 
 static uint64_t output_waiting(const pending *item) {
@@ -218,19 +220,23 @@ static uint64_t output_waiting(const pending *item) {
 static int32_t request_part(void *user, const deai_part *part) {
   pending *item = user;
   bool is_end = (part->flags & DEAI_PART_END) != 0;
-  if (part->attachment >= 0 || item->request == NULL) return DEAI_OK;
-  if (!item->started && is_end && (part->status != DEAI_OK || part->args.len == 0)) {
-    answer_end_status(item, part);
+  if (item->request == NULL) {
+    if (part->attachment >= 0) (void)close(part->attachment);
     return DEAI_OK;
   }
   if (!item->started) {
-    answer_start(item, part, is_end);
+    if (part->attachment >= 0) (void)close(part->attachment);
+    if (is_end && (part->status != DEAI_OK || part->args.len == 0))
+      answer_end_status(item, part);
+    else
+      answer_start(item, part, is_end);
     return DEAI_OK;
   }
   if (!is_end && output_waiting(item) > OUTPUT_BYTES_MAX) {
     item->held = true;
     return DEAI_EAGAIN;
   }
+  if (part->attachment >= 0) (void)close(part->attachment); /* answers are bytes */
   struct evbuffer *body = evbuffer_new();
   if (body == NULL) return DEAI_OK;
   if (!item->head_only) body_put(body, part->body);
@@ -357,6 +363,22 @@ static int32_t request_send(pending *item, const char *path, const char *query,
   return status;
 }
 
+/* address_full returns whether the client's address has as many requests as it may. */
+static bool address_full(const deai_http *http, struct evhttp_request *request) {
+  char *mine = NULL;
+  uint16_t port = 0;
+  uint32_t count = 0;
+  if (http->options.per_address == 0) return false;
+  evhttp_connection_get_peer(evhttp_request_get_connection(request), &mine, &port);
+  for (const pending *item = http->list; item != NULL && mine != NULL; item = item->next) {
+    char *other = NULL;
+    if (item->request == NULL) continue;
+    evhttp_connection_get_peer(evhttp_request_get_connection(item->request), &other, &port);
+    count += other != NULL && strcmp(mine, other) == 0;
+  }
+  return count >= http->options.per_address;
+}
+
 static void request_begin(deai_http *http, struct evhttp_request *request, const http_route *route,
                           const char *path, const char *query, const uint8_t *key) {
   struct evhttp_connection *connection = evhttp_request_get_connection(request);
@@ -449,6 +471,9 @@ static void on_request(struct evhttp_request *request, void *user) {
                  "expected a body of at most 1048576 bytes, found more");
   } else if (route_of(http, path) == NULL) {
     answer_error(request, 404, "unknown_url", "expected a path that a plug-in answers, found none");
+  } else if (address_full(http, request)) {
+    answer_error(request, 429, "too_many_requests",
+                 "expected fewer requests at a time from one address; wait for one to end");
   } else {
     request_begin(http, request, route_of(http, path), path, query != NULL ? query : "",
                   has_key ? key : NULL);

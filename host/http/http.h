@@ -15,8 +15,8 @@
    Who may ask  Host must be localhost, a loopback address, the listen address or one of hosts
                 (421); an Origin that is none of these is refused (403); with auth a key is needed
                 (401). No administrative route exists on TCP.
-   Limits       header DEAI_HTTP_HEADER_BYTES, body DEAI_HTTP_BODY_BYTES (413), connections per
-                address, DEAI_HTTP_TIME_MS for a whole request.
+   Limits       header DEAI_HTTP_HEADER_BYTES, body DEAI_HTTP_BODY_BYTES (413), requests at a time
+                from one address (429), DEAI_HTTP_TIME_MS for a whole request.
    Threads      [loop] */
 
 #define DEAI_HTTP_HEADER_BYTES 8192
@@ -42,7 +42,7 @@ typedef struct deai_http_options {
   const deai_str *hosts;
   uint32_t host_count;
   bool auth;
-  uint32_t per_address;
+  uint32_t per_address; /* requests at a time, 0 = no limit */
   const deai_http_ops *ops;
   void *user;
 } deai_http_options;

@@ -113,7 +113,9 @@ static int32_t socket_address(const char *path, struct sockaddr_un *out) {
 static int socket_listen(const struct sockaddr_un *address) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
-  (void)unlink(address->sun_path); /* the data folder's lock says that nobody else uses it */
+  struct stat info; /* the data folder's lock says that nobody else uses a socket found here */
+  if (lstat(address->sun_path, &info) == 0 && S_ISSOCK(info.st_mode))
+    (void)unlink(address->sun_path);
   mode_t before = umask(0177);
   int bound = bind(fd, (const struct sockaddr *)address, sizeof *address);
   (void)umask(before);

@@ -228,16 +228,21 @@ static int32_t spawn_process(deai_child *child, int socket_fd) {
     (void)snprintf(sanitizer, sizeof sanitizer, "ASAN_OPTIONS=%s", getenv("ASAN_OPTIONS"));
     environment[2] = sanitizer;
   }
+  /* above the targets, so that one dup2 cannot overwrite what the next one needs */
+  int socket_copy = fcntl(socket_fd, F_DUPFD_CLOEXEC, 5);
+  int plugin_copy = fcntl(child->options.loaded->fd, F_DUPFD_CLOEXEC, 5);
   (void)posix_spawn_file_actions_init(&actions);
   (void)posix_spawnattr_init(&attributes);
-  (void)posix_spawn_file_actions_adddup2(&actions, socket_fd, 3);
-  (void)posix_spawn_file_actions_adddup2(&actions, child->options.loaded->fd, 4);
+  (void)posix_spawn_file_actions_adddup2(&actions, socket_copy, 3);
+  (void)posix_spawn_file_actions_adddup2(&actions, plugin_copy, 4);
   (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   (void)posix_spawnattr_setpgroup(&attributes, 0);
   int failed =
       posix_spawn(&child->pid, child->plughost, &actions, &attributes, arguments, environment);
   (void)posix_spawn_file_actions_destroy(&actions);
   (void)posix_spawnattr_destroy(&attributes);
+  if (socket_copy >= 0) (void)close(socket_copy);
+  if (plugin_copy >= 0) (void)close(plugin_copy);
   if (failed != 0) {
     child->pid = 0;
     (void)snprintf(child->reason, sizeof child->reason, "%s: %s", child->plughost,

@@ -21,7 +21,7 @@
 #define DEAI_CHILD_SILENT_MS  10000u /* without an answer to a beat it is killed */
 #define DEAI_CHILD_START_MS   30000u
 #define DEAI_CHILD_STOP_MS    5000u
-#define DEAI_CHILD_DEATHS_MAX 20u
+#define DEAI_CHILD_DEATHS_MAX 12u /* the back-off leaves room for 16 in 10 minutes */
 
 typedef struct deai_child deai_child;
 
@@ -42,7 +42,8 @@ typedef struct deai_child_options {
 /* deai_child_new starts the process; it becomes running later. NULL when memory is refused. */
 DEAI_MUST_CHECK deai_child *deai_child_new(const deai_child_options *options);
 
-/* deai_child_serve makes the plug-in the callee of call; DEAI_EPLUGIN_DIED while it does not run. */
+/* deai_child_serve makes the plug-in the callee of call; DEAI_EPLUGIN_DIED while it does not run.
+   */
 DEAI_MUST_CHECK int32_t deai_child_serve(deai_child *child, deai_call *call);
 
 /* deai_child_update passes an update on when the manifest asks for topic. */

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "host/base/banned.h"
 
@@ -182,9 +183,14 @@ static int32_t slot_part(void *user, const deai_part *part) {
   slot *at = user;
   deai_instance *instance = at->instance;
   if (at->served && !at->began) return begin_call(at, part);
-  if (instance->loaded->plugin.on_part == NULL) return DEAI_OK;
-  int32_t status = instance->loaded->plugin.on_part(instance->inst, at->ticket, part);
-  if (status != DEAI_EAGAIN) return DEAI_OK;
+  if (instance->loaded->plugin.on_part == NULL) {
+    if (part->attachment >= 0) (void)close(part->attachment);
+    return DEAI_OK;
+  }
+  uint64_t ticket = at->ticket;
+  int32_t status = instance->loaded->plugin.on_part(instance->inst, ticket, part);
+  at = slot_find(instance, ticket); /* it may have ended its call */
+  if (status != DEAI_EAGAIN || at == NULL) return DEAI_OK;
   at->held = true;
   return DEAI_EAGAIN;
 }
@@ -307,7 +313,9 @@ static int32_t host_after(deai_ctx *ctx, uint64_t delay_ms,
 static void work_run(void *user) {
   posted *item = user;
   deai_instance *instance = item->instance;
-  item->work(item->user);
+  /* on the loop itself when there are no workers: then stop may have come first */
+  if (atomic_load(&instance->accepts) || !deai_loop_on_thread(instance->loop))
+    item->work(item->user);
   (void)pthread_mutex_lock(&instance->work_lock);
   instance->work_running--;
   (void)pthread_cond_signal(&instance->work_idle);
@@ -605,7 +613,7 @@ void deai_instance_stop(deai_instance *instance) {
   if (instance->state != STATE_STARTED) return;
   atomic_store(&instance->accepts, false);
   (void)pthread_mutex_lock(&instance->work_lock);
-  while (instance->work_running > 0)
+  while (instance->work_running > 0 && deai_loop_workers(instance->loop) > 0)
     (void)pthread_cond_wait(&instance->work_idle, &instance->work_lock);
   (void)pthread_mutex_unlock(&instance->work_lock);
   instance->loaded->plugin.stop(instance->inst);

@@ -14,7 +14,8 @@
    counted and logged with the plug-in's name.
 
    Threads  [loop], but for the functions of deai_host that are tagged [any]
-   Limits   DEAI_INSTANCE_SERVED_MAX calls served at a time (then DEAI_EBUSY), DEAI_TICKETS_MAX made,
+   Limits   DEAI_INSTANCE_SERVED_MAX calls served at a time (then DEAI_EBUSY), DEAI_TICKETS_MAX
+   made,
             DEAI_INSTANCE_POSTS_MAX posts that wait. */
 
 #define DEAI_INSTANCE_SERVED_MAX 1024u
@@ -55,7 +56,8 @@ DEAI_MUST_CHECK int32_t deai_instance_serve(deai_instance *instance, deai_call *
 /* deai_instance_update delivers an update when the manifest asks for topic. */
 void deai_instance_update(deai_instance *instance, deai_str topic, deai_bytes value);
 
-/* deai_instance_stop ends all its calls with DEAI_EPLUGIN_DIED, waits for its work and calls stop. */
+/* deai_instance_stop ends all its calls with DEAI_EPLUGIN_DIED, waits for its work and calls
+     stop. */
 void deai_instance_stop(deai_instance *instance);
 
 /* deai_instance_free stops if needed, calls destroy and frees; NULL is allowed. */

@@ -268,5 +268,7 @@ int32_t deai_manifest_may_submit(const deai_manifest *manifest, deai_bytes ops, 
           err, err_cap, DEAI_EDENIED,
           "expected operations that the manifest submits, found %s; add it to \"submits\"", name);
   }
+  if (reader.at != reader.len)
+    return deai_err(err, err_cap, DEAI_EINVAL, "expected nothing behind the list of operations");
   return DEAI_OK;
 }

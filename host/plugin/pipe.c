@@ -186,7 +186,8 @@ static void pipe_send(void *user, const deai_frame *given, int32_t attachment) {
   if (frame.kind == DEAI_FRAME_HELLO && pipe->mine.fd >= 0)
     out->attachment = fcntl(pipe->mine.fd, F_DUPFD_CLOEXEC, 3);
   deai_frame_header(&frame, out->bytes);
-  memcpy(out->bytes + DEAI_FRAME_HEADER, frame.head.ptr, (size_t)frame.head.len);
+  if (frame.head.len > 0)
+    memcpy(out->bytes + DEAI_FRAME_HEADER, frame.head.ptr, (size_t)frame.head.len);
   if (frame.body.len > 0)
     memcpy(out->bytes + DEAI_FRAME_HEADER + frame.head.len, frame.body.ptr, (size_t)frame.body.len);
   *pipe->out_last = out;

@@ -15,6 +15,8 @@ typedef struct plugin {
   deai_instance *instance; /* one of the two */
   deai_child *child;
   bool was_ready; /* a child: it ran at least once */
+  bool stopped;
+  char reason[DEAI_ERR_CAP]; /* why it was refused */
 } plugin;
 
 struct deai_plugins {
@@ -48,6 +50,7 @@ static int32_t class_of(const void *user, deai_str service, deai_str method) {
 
 static int32_t serve(void *user, deai_call *call, char *err) {
   plugin *item = user;
+  if (item->child == NULL && item->instance == NULL) return DEAI_EPLUGIN_DIED;
   int32_t status = item->child != NULL ? deai_child_serve(item->child, call)
                                        : deai_instance_serve(item->instance, call);
   if (status != DEAI_OK && item->child != NULL)
@@ -154,7 +157,11 @@ static int32_t start_here(plugin *item, const deai_plugin_spec *spec, const char
   if (status != DEAI_OK) return status;
   item->instance = deai_instance_new(&options, err, err_cap);
   if (item->instance == NULL) return DEAI_EINTERNAL;
-  return deai_instance_start(item->instance, err, err_cap);
+  status = deai_instance_start(item->instance, err, err_cap);
+  if (status == DEAI_OK) return DEAI_OK;
+  deai_instance_free(item->instance);
+  item->instance = NULL;
+  return status;
 }
 
 int32_t deai_plugins_add(deai_plugins *set, const deai_plugin_spec *spec, deai_loaded *loaded,
@@ -175,10 +182,15 @@ int32_t deai_plugins_add(deai_plugins *set, const deai_plugin_spec *spec, deai_l
   memset(&loaded->manifest, 0, sizeof loaded->manifest);
   set->items[set->count++] = item;
   bool here = spec->isolation < 0 ? item->loaded.manifest.inproc : spec->isolation == 0;
-  int32_t status = own_folder(set, item->loaded.manifest.id, folder, sizeof folder, err, err_cap);
-  if (status == DEAI_OK) status = offer_services(item, err, err_cap);
+  int32_t status = own_folder(set, item->loaded.manifest.id, folder, sizeof folder, item->reason,
+                              (uint32_t)sizeof item->reason);
+  if (status == DEAI_OK) status = offer_services(item, item->reason, (uint32_t)sizeof item->reason);
   if (status == DEAI_OK)
-    status = here ? start_here(item, spec, folder, err, err_cap) : start_child(item, spec, folder);
+    status = here ? start_here(item, spec, folder, item->reason, (uint32_t)sizeof item->reason)
+                  : start_child(item, spec, folder);
+  if (status != DEAI_OK)
+    (void)deai_err(err, err_cap, status, "%s",
+                   item->reason[0] != 0 ? item->reason : deai_status_text(status));
   if (status == DEAI_OK && here) set->ops.enable(set->user, item->loaded.manifest.id, true);
   return status;
 }
@@ -200,7 +212,7 @@ deai_plugin_row deai_plugins_row(const deai_plugins *set, uint32_t at) {
   deai_plugin_row row = {.manifest = &item->loaded.manifest,
                          .path = item->loaded.path,
                          .state = "refused",
-                         .reason = "",
+                         .reason = item->reason,
                          .in_child = item->child != NULL};
   if (item->child != NULL) {
     row.state = deai_child_state(item->child);
@@ -208,7 +220,7 @@ deai_plugin_row deai_plugins_row(const deai_plugins *set, uint32_t at) {
     row.pid = deai_child_pid(item->child);
     row.restarts = deai_child_restarts(item->child);
   } else if (item->instance != NULL) {
-    row.state = "running";
+    row.state = item->stopped ? "stopped" : "running";
     row.open_calls = deai_instance_open_calls(item->instance);
     row.faults = deai_instance_faults(item->instance);
   }
@@ -234,6 +246,7 @@ void deai_plugins_stop(deai_plugins *set, deai_task_fn *stopped, void *user) {
   for (uint32_t i = 0; i < set->count; i++) {
     plugin *item = set->items[i];
     if (item->instance != NULL) deai_instance_stop(item->instance);
+    item->stopped = true;
     if (item->child == NULL) continue;
     set->stopping++;
     deai_child_stop(item->child, child_stopped, set);

@@ -420,7 +420,8 @@ static bool retry_callee(deai_call *call, int32_t status, deai_str why) {
   return again;
 }
 
-/* send_checked queues a part. What the hook does not let pass yet waits: with its sender, or, from a
+/* send_checked queues a part. What the hook does not let pass yet waits: with its sender, or, from
+   a
    link (parks), in the list, where the parts behind it wait as well. */
 static int32_t send_checked(deai_call *call, deai_side side, deai_part *part, bool parks) {
   stream *line = &call->streams[side];

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "host/base/banned.h"
 
@@ -49,6 +50,7 @@ static int32_t body_add(deai_request *request, deai_bytes more) {
 
 static int32_t end_part(void *user, const deai_part *part) {
   deai_request *request = user;
+  if (part->attachment >= 0) (void)close(part->attachment); /* the host serves no descriptors */
   if (request->ended || request->whole) return DEAI_OK;
   int32_t status = body_add(request, part->body);
   if (status == DEAI_OK && request->args == NULL && part->args.len > 0) {

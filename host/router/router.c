@@ -354,7 +354,8 @@ static int32_t hook_from_callee(void *user, deai_call *call, deai_part *part) {
   if (way->placed) part->provider = deai_bytes_of(way->worker, DEAI_KEY_BYTES);
   if (!settled) return DEAI_OK;
   bool priced = way->price_in > 0 || way->price_out > 0;
-  if (way->local && priced && spec->caller_kind == DEAI_CALLER_PEER && part->units > 0) {
+  bool given = way->local && priced && spec->caller_kind == DEAI_CALLER_PEER && part->units > 0;
+  if (given && router->settle.give != NULL) {
     int32_t status = router->settle.give(router->settle.user, call, way->units_out + part->units);
     if (status != DEAI_OK && !is_end) return status;
   }
