@@ -143,8 +143,8 @@ DEAI_MUST_CHECK int32_t deai_table_check(const deai_table *table, char *err, uin
   DEAI_F_(t, m, k, DEAI_FIELD_BYTES, 0, 1, lo, hi, 0, NULL, NULL)
 #define DEAI_F_FIXED(t, m, k, n)     DEAI_F_(t, m, k, DEAI_FIELD_FIXED, 0, 0, n, n, 0, NULL, NULL)
 #define DEAI_F_FIXED_OPT(t, m, k, n) DEAI_F_(t, m, k, DEAI_FIELD_FIXED, 0, 1, n, n, 0, NULL, NULL)
-#define DEAI_F_CID(t, m, k)          DEAI_F_(t, m, k, DEAI_FIELD_CID, 0, 0, 1, DEAI_CID_MAX, 0,
-NULL, NULL)
+#define DEAI_F_CID(t, m, k)                                                                        \
+  DEAI_F_(t, m, k, DEAI_FIELD_CID, 0, 0, 1, DEAI_CID_MAX, 0, NULL, NULL)
 #define DEAI_F_CID_OPT(t, m, k)                                                                    \
   DEAI_F_(t, m, k, DEAI_FIELD_CID, 0, 1, 1, DEAI_CID_MAX, 0, NULL, NULL)
 #define DEAI_F_ANY(t, m, k, hi)     DEAI_F_(t, m, k, DEAI_FIELD_ANY, 0, 0, 1, hi, 0, NULL, NULL)
