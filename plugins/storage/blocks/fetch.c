@@ -6,7 +6,8 @@
 
 #include "host/base/banned.h"
 
-#define LEVELS_MAX    (BLOCKS_DEPTH_MAX * BLOCKS_FETCH_WANTS + 1) /* each want may add its own way
+#define LEVELS_MAX                                                                                 \
+  (BLOCKS_DEPTH_MAX * BLOCKS_FETCH_WANTS + 1) /* each want may add its own way
 */
 #define AGAIN_MAX     (BLOCKS_FETCH_WANTS + 2)
 #define STEP_VISITS   512u
@@ -80,6 +81,11 @@ struct blocks_fetch {
   uint64_t done;
   uint64_t of;
 };
+
+/* forget empties the text of a failure that is none for the walk. */
+static void forget(blocks_error *err) {
+  if (err != NULL) err->text[0] = 0;
+}
 
 /* ---- what was visited ---- */
 
@@ -236,6 +242,7 @@ static int32_t visit(blocks_fetch *fetch, const visit_item *item, blocks_want *w
   int32_t status = blocks_store_get(fetch->store, &item->cid, &made.block, err);
   if (status == DEAI_ENOTFOUND || status == DEAI_EVERIFY) {
     blocks_buf_free(&made.block);
+    forget(err);
     return want_out(fetch, item, BLOCKS_FETCH_NO_LEAF, want);
   }
   node_set *seen = item->mode == MODE_NODES ? &fetch->nodes_seen : &fetch->tree_seen;
@@ -284,7 +291,10 @@ static int32_t file_begin(blocks_fetch *fetch, blocks_error *err) {
   blocks_info info;
   int32_t status = blocks_file_begin(fetch->store, &fetch->root, &fetch->file, err);
   set_clear(&fetch->nodes_seen);
-  if (status == DEAI_EUNSUPPORTED) return file_plain(fetch, err);
+  if (status == DEAI_EUNSUPPORTED) {
+    forget(err);
+    return file_plain(fetch, err);
+  }
   if (status == DEAI_OK)
     status = blocks_info_read(blocks_store_source(fetch->store), &fetch->root, &info, err);
   if (status != DEAI_OK) return status;
@@ -313,7 +323,9 @@ static int32_t leaf_from_here(blocks_fetch *fetch, uint32_t leaf, const blocks_c
     fetch->read += block.len;
   }
   blocks_buf_free(&block);
-  return status == DEAI_ENOTFOUND || status == DEAI_EVERIFY ? 1 : status;
+  if (status != DEAI_ENOTFOUND && status != DEAI_EVERIFY) return status;
+  forget(err);
+  return 1;
 }
 
 static int32_t next_leaf(blocks_fetch *fetch, blocks_want *want, blocks_error *err) {

@@ -110,6 +110,7 @@ static int32_t slot_take(blocks_task *task, slot *at) {
   if (status == DEAI_EVERIFY) {
     at->state = SLOT_WRONG;
     at->data.len = 0;
+    task->err.text[0] = 0;
     return DEAI_OK;
   }
   if (status != DEAI_OK) return status;
