@@ -30,6 +30,7 @@ struct deai_loop {
   const deai_platform *platform;
   struct event_base *base;
   struct event *wake;
+  struct event *again; /* the next turn of tasks, after sockets and timers had theirs */
   pthread_t thread;
   pthread_mutex_t lock; /* guards the lists below */
   pthread_cond_t work_ready;
@@ -38,6 +39,7 @@ struct deai_loop {
   work_item *work_first;
   work_item **work_last;
   bool ending;
+  bool in_turn; /* of the loop thread alone: tasks are being run */
   uint32_t worker_count;
   pthread_t *workers;
   uint64_t slow_count;
@@ -99,19 +101,27 @@ static void timed_run(deai_loop *loop, deai_task_fn *fn, void *user) {
 }
 
 static bool tasks_run(deai_loop *loop) {
+  bool more = true;
+  loop->in_turn = true;
   for (uint32_t turn = 0; turn < TASKS_PER_TURN_MAX; turn++) {
     task *next = tasks_take(loop);
-    if (next == NULL) return false;
+    if (next == NULL) {
+      more = false;
+      break;
+    }
     timed_run(loop, next->fn, next->user);
     free(next);
   }
-  return true;
+  loop->in_turn = false;
+  return more;
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *user) {
   (void)fd, (void)what;
   deai_loop *loop = user;
-  if (tasks_run(loop)) event_active(loop->wake, EV_READ, 0);
+  static const struct timeval at_once = {0, 0};
+  /* an event that is made active here would run before libevent looks at anything else */
+  if (tasks_run(loop)) DEAI_ASSERT(event_add(loop->again, &at_once) == 0);
 }
 
 static int32_t workers_start(deai_loop *loop, uint32_t worker_count) {
@@ -136,9 +146,11 @@ deai_loop *deai_loop_new(const deai_platform *platform, uint32_t worker_count) {
   (void)pthread_cond_init(&loop->work_ready, NULL);
   loop->thread = pthread_self();
   loop->base = event_base_new();
-  if (loop->base != NULL)
+  if (loop->base != NULL) {
     loop->wake = event_new(loop->base, -1, EV_PERSIST | EV_READ, on_wake, loop);
-  if (loop->wake == NULL || workers_start(loop, worker_count) != DEAI_OK) {
+    loop->again = event_new(loop->base, -1, 0, on_wake, loop);
+  }
+  if (loop->wake == NULL || loop->again == NULL || workers_start(loop, worker_count) != DEAI_OK) {
     deai_loop_free(loop);
     return NULL;
   }
@@ -171,6 +183,7 @@ void deai_loop_free(deai_loop *loop) {
   for (task *next = tasks_take(loop); next != NULL; next = tasks_take(loop))
     free(next);
   if (loop->wake != NULL) event_free(loop->wake);
+  if (loop->again != NULL) event_free(loop->again);
   if (loop->base != NULL) event_base_free(loop->base);
   (void)pthread_cond_destroy(&loop->work_ready);
   (void)pthread_mutex_destroy(&loop->lock);
@@ -200,7 +213,8 @@ void deai_loop_task(deai_loop *loop, deai_task_fn *fn, void *user) {
   *loop->task_last = added;
   loop->task_last = &added->next;
   (void)pthread_mutex_unlock(&loop->lock);
-  if (first) event_active(loop->wake, EV_READ, 0);
+  bool in_turn = deai_loop_on_thread(loop) && loop->in_turn; /* then its end looks at the list */
+  if (first && !in_turn) event_active(loop->wake, EV_READ, 0);
 }
 
 void deai_loop_work(deai_loop *loop, deai_task_fn *work, deai_task_fn *done, void *user) {

@@ -1,0 +1,79 @@
+/* Numbers for /metrics: names that are refused, the last value, the limit. */
+#include "tests/testing.h"
+
+#include "host/base/metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/banned.h"
+
+static void expect_text(deai_metrics *metrics, const char *expected) {
+  char *text = deai_metrics_text(metrics);
+  ck_assert_ptr_nonnull(text);
+  ck_assert_str_eq(text, expected);
+  free(text);
+}
+
+START_TEST(drops_names_that_would_break_the_text) {
+  static const char *const names[] = {"", "Upper", "a-b", "a b", "a\n", "\xc3\xa4"};
+  static const char *const plugins[] = {"a\"b", "a\\b", "a\nb"};
+  char long_name[70];
+  memset(long_name, 'a', sizeof long_name - 1);
+  long_name[sizeof long_name - 1] = 0;
+  deai_metrics *metrics = deai_metrics_new();
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    deai_metrics_set(metrics, "p", names[i], 1);
+  for (size_t i = 0; i < sizeof plugins / sizeof plugins[0]; i++)
+    deai_metrics_set(metrics, plugins[i], "n", 1);
+  deai_metrics_set(metrics, "p", long_name, 1);
+  deai_metrics_set(metrics, long_name, "n", 1);
+  expect_text(metrics, "");
+  deai_metrics_free(metrics);
+  deai_metrics_free(NULL);
+}
+END_TEST
+
+START_TEST(keeps_the_last_value_of_each) {
+  deai_metrics *metrics = deai_metrics_new();
+  deai_metrics_set(metrics, "storage/blocks", "bytes", 1);
+  deai_metrics_set(metrics, "node", "bytes", UINT64_MAX);
+  deai_metrics_set(metrics, "storage/blocks", "bytes", 2);
+  expect_text(metrics, "deai_bytes{plugin=\"storage/blocks\"} 2\n"
+                       "deai_bytes{plugin=\"node\"} 18446744073709551615\n");
+  deai_metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(holds_so_many_and_no_more) {
+  deai_metrics *metrics = deai_metrics_new();
+  char name[65];
+  char plugin[65];
+  memset(plugin, 'p', 64);
+  plugin[64] = 0;
+  for (unsigned i = 0; i < DEAI_METRICS_MAX + 5; i++) {
+    (void)snprintf(name, sizeof name, "%060u_end", i);
+    deai_metrics_set(metrics, plugin, name, UINT64_MAX);
+  }
+  deai_metrics_set(metrics, plugin, name, 7); /* a new one too many is dropped */
+  char *text = deai_metrics_text(metrics);
+  size_t lines = 0;
+  for (const char *at = text; *at != 0; at++)
+    lines += *at == '\n';
+  ck_assert_uint_eq(lines, DEAI_METRICS_MAX);
+  ck_assert_ptr_null(strstr(text, "} 7\n"));
+  free(text);
+  deai_metrics_free(metrics);
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("metrics");
+  TCase *tests = tcase_create("numbers");
+  tcase_add_test(tests, drops_names_that_would_break_the_text);
+  tcase_add_test(tests, keeps_the_last_value_of_each);
+  tcase_add_test(tests, holds_so_many_and_no_more);
+  suite_add_tcase(suite, tests);
+  return testing_run(suite);
+}
