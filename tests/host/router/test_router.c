@@ -1,0 +1,646 @@
+/* The router with fake providers, fake members and a fake settlement. */
+#include "tests/testing.h"
+
+#include "deai/contracts/lm.h"
+#include "host/base/hash.h"
+#include "host/router/router.h"
+#include "tests/host/router/ends.h"
+
+#include <stdio.h>
+
+#include "host/base/banned.h"
+
+#define LM    "deai.lm/1-draft"
+#define PEERS 4u
+#define ENDS  64u
+
+/* A provider or a member: what it answers to serve, and the calls it got. */
+typedef struct provider {
+  int32_t status;  /* of serve */
+  int32_t refuses; /* END of each call at once, when not 0 */
+  uint32_t asked;
+} provider;
+
+typedef struct settle_log {
+  uint32_t admits;
+  int32_t admit_status;
+  uint64_t price_in;
+  uint64_t price_out;
+  int32_t give_status;
+  uint64_t given;
+  uint64_t got;
+  uint32_t receipts;
+  deai_receipt last;
+  uint32_t checks;
+  int32_t check_status;
+  uint32_t over;
+} settle_log;
+
+static const uint8_t own[DEAI_KEY_BYTES] = {1};
+static uint8_t peer_keys[PEERS][DEAI_KEY_BYTES];
+static deai_peer_offer peer_offers[PEERS];
+static provider peer_providers[PEERS];
+static uint32_t peer_count;
+static provider local_providers[3];
+static deai_loop *loop;
+static deai_router *router;
+static test_end ends[ENDS];
+static uint32_t end_count;
+static settle_log money;
+static uint32_t changes;
+static deai_call *last_call;
+
+static test_end *last_end(void) {
+  ck_assert_uint_gt(end_count, 0);
+  return &ends[end_count - 1];
+}
+
+static int32_t provide(provider *who, deai_call *call) {
+  who->asked++;
+  if (who->status != DEAI_OK) return who->status;
+  ck_assert_uint_lt(end_count, ENDS);
+  test_end *end = &ends[end_count++];
+  *end = test_end_of(loop, DEAI_SIDE_CALLEE);
+  end->call = call;
+  deai_call_attach(call, &test_callee_ops, end);
+  if (who->refuses != DEAI_OK) deai_call_fail(call, who->refuses, "refused after all");
+  return DEAI_OK;
+}
+
+static int32_t local_serve(void *user, deai_call *call, char *err) {
+  provider *who = user;
+  last_call = call;
+  if (who->status != DEAI_OK) (void)snprintf(err, DEAI_ERR_CAP, "no place here");
+  return provide(who, call);
+}
+
+static uint32_t peers_list(void *user, deai_str service, deai_bytes model, deai_peer_offer *out,
+                           uint32_t cap) {
+  (void)user, (void)model;
+  if (!deai_str_eq(service, deai_str_of(LM))) return 0;
+  for (uint32_t i = 0; i < peer_count && i < cap; i++)
+    out[i] = peer_offers[i];
+  return peer_count;
+}
+
+static int32_t peers_serve(void *user, const uint8_t key[DEAI_KEY_BYTES], deai_call *call) {
+  (void)user;
+  for (uint32_t i = 0; i < PEERS; i++) {
+    if (memcmp(key, peer_keys[i], DEAI_KEY_BYTES) == 0) return provide(&peer_providers[i], call);
+  }
+  return DEAI_EPEER_LOST;
+}
+
+static int32_t settle_admit(void *user, deai_call *call, uint64_t price_in, uint64_t price_out,
+                            char *err, uint32_t err_cap) {
+  (void)user, (void)call;
+  money.admits++;
+  money.price_in = price_in;
+  money.price_out = price_out;
+  if (money.admit_status == DEAI_OK) return DEAI_OK;
+  return deai_err(err, err_cap, money.admit_status, "expected 10, found 3");
+}
+
+static int32_t settle_give(void *user, deai_call *call, uint64_t units_so_far) {
+  (void)user, (void)call;
+  if (money.give_status == DEAI_OK) money.given = units_so_far;
+  return money.give_status;
+}
+
+static void settle_got(void *user, deai_call *call, uint64_t units_so_far) {
+  (void)user, (void)call;
+  money.got = units_so_far;
+}
+
+static int64_t settle_receipt(void *user, deai_call *call, const deai_receipt *receipt,
+                              deai_buf out) {
+  (void)user, (void)call;
+  money.receipts++;
+  money.last = *receipt;
+  memcpy(out.ptr, "signed", 6);
+  return 6;
+}
+
+static int32_t settle_check(void *user, deai_call *call, const uint8_t worker[DEAI_KEY_BYTES],
+                            const uint8_t in[DEAI_HASH_BYTES], deai_bytes receipt) {
+  (void)user, (void)call, (void)worker, (void)in, (void)receipt;
+  money.checks++;
+  return money.check_status;
+}
+
+static void settle_over(void *user, deai_call *call) {
+  (void)user, (void)call;
+  money.over++;
+}
+
+static const deai_settle settle = {.admit = settle_admit,
+                                   .give = settle_give,
+                                   .got = settle_got,
+                                   .receipt = settle_receipt,
+                                   .check = settle_check,
+                                   .over = settle_over};
+static const deai_peers peers = {.list = peers_list, .serve = peers_serve};
+
+static int32_t class_of(const void *user, deai_str service, deai_str method) {
+  static const char *const names[] = {"public", "guest", "member", "local"};
+  (void)user, (void)service;
+  for (int32_t i = 0; i < 4; i++) {
+    if (deai_str_eq(method, deai_str_of(names[i]))) return i;
+  }
+  return -1;
+}
+
+static void on_change(void *user) {
+  (void)user;
+  changes++;
+}
+
+static int32_t offer(const char *plugin, const char *service, provider *who) {
+  deai_offering offering = {.plugin = plugin,
+                            .service = service,
+                            .class_of = class_of,
+                            .remote = who == &local_providers[0],
+                            .provider = {who, local_serve}};
+  return deai_router_offer(router, &offering);
+}
+
+static void setup(void) {
+  memset(local_providers, 0, sizeof local_providers);
+  memset(peer_providers, 0, sizeof peer_providers);
+  memset(peer_offers, 0, sizeof peer_offers);
+  memset(&money, 0, sizeof money);
+  end_count = 0;
+  peer_count = 0;
+  changes = 0;
+  loop = deai_loop_new(deai_platform_system(), 0);
+  router = deai_router_new(loop, own);
+  ck_assert(loop != NULL && router != NULL);
+  deai_router_on_change(router, on_change, NULL);
+  ck_assert_int_eq(offer("a/one", LM, &local_providers[0]), DEAI_OK);
+  ck_assert_int_eq(offer("b/two", LM, &local_providers[1]), DEAI_OK);
+  deai_router_enable(router, "a/one", true);
+  deai_router_enable(router, "b/two", true);
+  for (uint32_t i = 0; i < PEERS; i++) {
+    memset(peer_keys[i], (int)(0x10 * (i + 1)), DEAI_KEY_BYTES);
+    memcpy(peer_offers[i].key, peer_keys[i], DEAI_KEY_BYTES);
+  }
+}
+
+static void teardown(void) {
+  for (uint32_t i = 0; i < end_count; i++) {
+    if (ends[i].call != NULL) test_drop(&ends[i], DEAI_EIO, "end of the test");
+  }
+  deai_loop_drain(loop);
+  deai_router_free(router); /* asserts that no call is open */
+  deai_loop_drain(loop);
+  deai_loop_free(loop);
+}
+
+static deai_call_spec spec_of(const char *service, const char *method) {
+  return (deai_call_spec){.service = deai_str_of(service),
+                          .method = deai_str_of(method),
+                          .time_ms = 10000,
+                          .caller_kind = DEAI_CALLER_PLUGIN,
+                          .caller_class = DEAI_CLASS_LOCAL,
+                          .caller_id = deai_bytes_of("p", 1)};
+}
+
+static void open_call(test_end *caller, const deai_call_spec *spec) {
+  *caller = test_end_of(loop, DEAI_SIDE_CALLER);
+  caller->call = deai_router_open(router, spec, &test_caller_ops, caller);
+  ck_assert_ptr_nonnull(caller->call);
+}
+
+/* open_refused expects an END without any provider that was asked. */
+static void open_refused(const deai_call_spec *spec, int32_t status, const char *why) {
+  test_end caller;
+  open_call(&caller, spec);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(caller.ends, 1);
+  ck_assert_int_eq(caller.status, status);
+  ck_assert_msg(strstr(caller.why, why) != NULL, "expected \"%s\", found \"%s\"", why, caller.why);
+}
+
+static void end_well(void) {
+  ck_assert_int_eq(test_send(last_end(), NULL, 0, DEAI_PART_END, 0), DEAI_OK);
+  deai_loop_drain(loop);
+}
+
+/* ---- refusals ---- */
+
+START_TEST(a_class_above_the_callers_is_denied) {
+  static const char *const methods[] = {"public", "guest", "member", "local"};
+  for (uint32_t caller_class = 0; caller_class < 4; caller_class++) {
+    for (uint32_t method = 0; method < 4; method++) {
+      deai_call_spec spec = spec_of(LM, methods[method]);
+      spec.caller_class = caller_class;
+      spec.caller_kind = caller_class == DEAI_CLASS_LOCAL ? DEAI_CALLER_CLI : DEAI_CALLER_PEER;
+      if (method > caller_class) {
+        open_refused(&spec, DEAI_EDENIED, "expected a caller that may call " LM);
+        continue;
+      }
+      test_end caller;
+      uint32_t before = end_count;
+      open_call(&caller, &spec);
+      ck_assert_uint_eq(end_count, before + 1);
+      end_well();
+      ck_assert_int_eq(caller.status, DEAI_OK);
+    }
+  }
+}
+END_TEST
+
+START_TEST(unknown_methods_and_services) {
+  deai_call_spec spec = spec_of(LM, "no-such");
+  open_refused(&spec, DEAI_EUNSUPPORTED, "expected a method of " LM ", found no-such");
+  spec = spec_of("x.y/1", "m");
+  open_refused(&spec, DEAI_ENOPROVIDER, "expected a node that offers x.y/1, found none");
+  spec.caller_kind = DEAI_CALLER_PEER;
+  spec.caller_class = DEAI_CLASS_MEMBER;
+  open_refused(&spec, DEAI_ENOTFOUND, "expected a method of x.y/1");
+}
+END_TEST
+
+START_TEST(too_many_offers) {
+  uint32_t added = 0;
+  while (offer("c/many", "s/1", &local_providers[2]) == DEAI_OK)
+    added++;
+  ck_assert_uint_eq(added + 2, DEAI_ROUTER_OFFERS_MAX);
+  deai_router_free(NULL);
+}
+END_TEST
+
+START_TEST(a_call_of_a_member_never_leaves) {
+  test_end caller;
+  deai_router_peers(router, &peers);
+  peer_count = 2;
+  local_providers[0].status = DEAI_EBUSY;
+  local_providers[1].status = DEAI_EBUSY;
+  deai_call_spec spec = spec_of(LM, "member");
+  spec.caller_kind = DEAI_CALLER_PEER;
+  spec.caller_class = DEAI_CLASS_MEMBER;
+  open_call(&caller, &spec);
+  deai_loop_drain(loop);
+  ck_assert_int_eq(caller.status, DEAI_EBUSY);
+  ck_assert_uint_eq(peer_providers[0].asked + peer_providers[1].asked, 0);
+}
+END_TEST
+
+START_TEST(every_refusal_is_named) {
+  test_end caller;
+  deai_router_peers(router, &peers);
+  peer_count = 1;
+  peer_providers[0].status = DEAI_EPEER_LOST;
+  local_providers[0].status = DEAI_EBUSY;
+  local_providers[1].status = DEAI_EPLUGIN_DIED;
+  deai_call_spec spec = spec_of(LM, "guest");
+  open_call(&caller, &spec);
+  deai_loop_drain(loop);
+  ck_assert_int_eq(caller.status, DEAI_EPEER_LOST);
+  ck_assert_str_eq(caller.why, "expected a node that offers " LM
+                               ", found none; here (a/one): no place here; here (b/two): no place "
+                               "here; 10101010: the connection to the member was lost");
+}
+END_TEST
+
+/* ---- choosing ---- */
+
+START_TEST(local_comes_first_then_the_next_row) {
+  test_end caller;
+  deai_router_peers(router, &peers);
+  peer_count = 1;
+  deai_call_spec spec = spec_of(LM, "guest");
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(local_providers[0].asked, 1);
+  ck_assert_uint_eq(deai_router_open_calls(router), 1);
+  end_well();
+  ck_assert_uint_eq(caller.provider_len, DEAI_KEY_BYTES);
+  ck_assert_uint_eq(deai_router_open_calls(router), 0);
+  local_providers[0].status = DEAI_EBUSY;
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(local_providers[1].asked, 1);
+  end_well();
+  deai_router_enable(router, "b/two", false);
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(peer_providers[0].asked, 1);
+  end_well();
+}
+END_TEST
+
+START_TEST(flags_provider_plugin_and_avoid) {
+  test_end caller;
+  deai_router_peers(router, &peers);
+  peer_count = 3;
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.flags = DEAI_CALL_AWAY;
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(local_providers[0].asked, 0);
+  ck_assert_uint_eq(peer_providers[0].asked, 1);
+  end_well();
+  spec.flags = 0;
+  spec.provider = deai_bytes_of(peer_keys[2], DEAI_KEY_BYTES);
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(peer_providers[2].asked, 1);
+  end_well();
+  spec.provider = deai_bytes_of(own, sizeof own);
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(local_providers[0].asked, 1);
+  end_well();
+  spec.provider = deai_bytes_of(NULL, 0);
+  spec.plugin = deai_str_of("b/two");
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(local_providers[1].asked, 1);
+  end_well();
+  spec.plugin = deai_str_of("");
+  uint8_t avoid[2 * DEAI_KEY_BYTES];
+  memcpy(avoid, own, DEAI_KEY_BYTES);
+  memcpy(avoid + DEAI_KEY_BYTES, peer_keys[0], DEAI_KEY_BYTES);
+  spec.avoid = deai_bytes_of(avoid, sizeof avoid);
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(peer_providers[1].asked, 1);
+  end_well();
+  spec.flags = DEAI_CALL_HERE;
+  open_call(&caller, &spec);
+  deai_loop_drain(loop);
+  ck_assert_int_eq(caller.status, DEAI_ENOPROVIDER);
+}
+END_TEST
+
+START_TEST(price_then_speed_and_load) {
+  test_end caller;
+  deai_router_peers(router, &peers);
+  peer_count = 4;
+  for (uint32_t i = 0; i < 4; i++)
+    peer_offers[i].latency_us = 100;
+  peer_offers[0].price_out = 50;
+  peer_offers[1].price_out = 10;
+  peer_offers[1].busy = 3;
+  peer_offers[2].price_in = 10;
+  peer_offers[3].price_out = 99;
+  for (uint32_t i = 0; i < 4; i++)
+    peer_providers[i].status = DEAI_EBUSY;
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.flags = DEAI_CALL_AWAY;
+  spec.price_max = 60;
+  open_call(&caller, &spec);
+  deai_loop_drain(loop);
+  ck_assert_str_eq(caller.why, "expected a node that offers " LM
+                               ", found none; 30303030: too much work waits, try again later; "
+                               "20202020: too much work waits, try again later; "
+                               "10101010: too much work waits, try again later");
+  ck_assert_uint_eq(peer_providers[3].asked, 0); /* dearer than price_max */
+}
+END_TEST
+
+static uint64_t lm_offer(uint8_t *room, uint64_t cap, uint64_t price_in, uint64_t price_out) {
+  static const uint8_t cid[] = {1, 0x71, 0x12, 1, 7};
+  deai_bytes models[] = {deai_bytes_of(cid, sizeof cid)};
+  deai_lm_offer value = {.models = {models, 1}, .price_in = price_in, .price_out = price_out};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, cap});
+  ck_assert_int_eq(deai_encode(&deai_lm_offer_table, &value, &writer, NULL, 0), DEAI_OK);
+  return writer.len;
+}
+
+static void count_offer(void *user, deai_str service, deai_bytes args) {
+  (void)service, (void)args;
+  (*(uint32_t *)user)++;
+}
+
+START_TEST(a_model_must_be_offered) {
+  static const uint8_t cid[] = {1, 0x71, 0x12, 1, 7};
+  static const uint8_t other[] = {1, 0x71, 0x12, 1, 8};
+  static uint8_t long_offer[DEAI_ROUTER_OFFER_ARGS + 1];
+  uint8_t room[256];
+  uint32_t offers = 0;
+  test_end caller;
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.model = deai_bytes_of(cid, sizeof cid);
+  open_refused(&spec, DEAI_ENOPROVIDER, "with this model, found none");
+  deai_router_describe(router, "b/two", deai_str_of(LM),
+                       deai_bytes_of(long_offer, sizeof long_offer)); /* refused, logged */
+  deai_router_describe(router, "b/two", deai_str_of(LM),
+                       deai_bytes_of(room, lm_offer(room, sizeof room, 0, 0)));
+  open_call(&caller, &spec);
+  ck_assert_uint_eq(local_providers[1].asked, 1);
+  end_well();
+  spec.model = deai_bytes_of(other, sizeof other);
+  open_refused(&spec, DEAI_ENOPROVIDER, "with this model, found none");
+  deai_router_each_offer(router, count_offer, &offers);
+  ck_assert_uint_eq(offers, 1); /* b/two has nothing that members may call */
+  ck_assert_uint_ge(changes, 1);
+}
+END_TEST
+
+/* ---- retry ---- */
+
+START_TEST(a_lost_provider_is_replaced_before_its_first_part) {
+  test_end caller;
+  deai_router_peers(router, &peers);
+  peer_count = 2;
+  local_providers[0].refuses = DEAI_EBUSY;
+  deai_call_spec spec = spec_of(LM, "guest");
+  open_call(&caller, &spec);
+  ck_assert_int_eq(test_send(&caller, "prompt", 0, DEAI_PART_END, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(local_providers[1].asked, 1);
+  test_drop(last_end(), DEAI_EPLUGIN_DIED, "it died");
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(peer_providers[0].asked, 1);
+  ck_assert_uint_eq(last_end()->last_len, 6); /* the prompt came along */
+  ck_assert_int_eq(test_send(last_end(), "a", 0, 0, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  test_drop(last_end(), DEAI_EPEER_LOST, "lost now");
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(peer_providers[1].asked, 0); /* it had begun */
+  ck_assert_int_eq(caller.status, DEAI_EPEER_LOST);
+}
+END_TEST
+
+START_TEST(an_error_of_the_callers_is_not_tried_elsewhere) {
+  test_end caller;
+  local_providers[0].refuses = DEAI_EINVAL;
+  deai_call_spec spec = spec_of(LM, "guest");
+  open_call(&caller, &spec);
+  deai_loop_drain(loop);
+  ck_assert_int_eq(caller.status, DEAI_EINVAL);
+  ck_assert_uint_eq(local_providers[1].asked, 0);
+}
+END_TEST
+
+/* ---- settlement ---- */
+
+static const uint8_t job[DEAI_ID_BYTES] = {4, 2};
+static const uint8_t member[DEAI_KEY_BYTES] = {0x77};
+
+static deai_call_spec paid_spec(void) {
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.caller_kind = DEAI_CALLER_PEER;
+  spec.caller_class = DEAI_CLASS_MEMBER;
+  spec.caller_id = deai_bytes_of(member, sizeof member);
+  spec.job = deai_bytes_of(job, sizeof job);
+  spec.units = 5;
+  return spec;
+}
+
+static int32_t send_units(uint64_t units, uint32_t flags) {
+  deai_part part = {
+      .size = (uint32_t)sizeof part, .flags = flags, .attachment = -1, .units = units};
+  return deai_call_send(last_end()->call, DEAI_SIDE_CALLEE, &part);
+}
+
+START_TEST(who_does_not_pay_is_refused) {
+  uint8_t room[256];
+  deai_router_settle(router, &settle);
+  money.admit_status = DEAI_EPAYMENT;
+  deai_router_describe(router, "a/one", deai_str_of(LM),
+                       deai_bytes_of(room, lm_offer(room, sizeof room, 2, 3)));
+  deai_router_enable(router, "b/two", false);
+  deai_call_spec spec = paid_spec();
+  open_refused(&spec, DEAI_EPAYMENT, "here (a/one): expected 10, found 3");
+  ck_assert_uint_eq(local_providers[0].asked, 0);
+  ck_assert_uint_eq(money.price_in * 10 + money.price_out, 23);
+  ck_assert_uint_eq(money.over, 1);
+}
+END_TEST
+
+START_TEST(a_priced_call_is_metered_and_receipted) {
+  uint8_t room[256];
+  uint8_t in[DEAI_HASH_BYTES];
+  test_end caller;
+  deai_router_settle(router, &settle);
+  deai_router_describe(router, "a/one", deai_str_of(LM),
+                       deai_bytes_of(room, lm_offer(room, sizeof room, 2, 3)));
+  deai_call_spec spec = paid_spec();
+  open_call(&caller, &spec);
+  ck_assert_int_eq(test_send(&caller, "prompt", 0, 0, 0), DEAI_OK);
+  ck_assert_int_eq(test_send(&caller, "more", 0, DEAI_PART_END, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  ck_assert_int_eq(send_units(16, 0), DEAI_OK);
+  ck_assert_uint_eq(money.given, 16);
+  money.give_status = DEAI_EAGAIN;
+  ck_assert_int_eq(send_units(1, 0), DEAI_EAGAIN);
+  money.give_status = DEAI_OK;
+  deai_call_reopen(last_call);
+  deai_loop_drain(loop);
+  ck_assert_uint_ge(last_end()->drains, 1);
+  ck_assert_int_eq(send_units(1, 0), DEAI_OK);
+  ck_assert_int_eq(send_units(2, DEAI_PART_END), DEAI_OK);
+  deai_loop_drain(loop);
+  deai_sha256(deai_bytes_of("prompt", 6), in);
+  ck_assert_uint_eq(money.receipts, 1);
+  ck_assert_uint_eq(money.last.u_in, 5);
+  ck_assert_uint_eq(money.last.u_out, 19);
+  ck_assert_uint_eq(money.last.price, 5 * 2 + 19 * 3);
+  ck_assert_mem_eq(money.last.worker, own, DEAI_KEY_BYTES);
+  ck_assert_mem_eq(money.last.payer, member, DEAI_KEY_BYTES);
+  ck_assert_mem_eq(money.last.in, in, DEAI_HASH_BYTES);
+  ck_assert_mem_eq(money.last.job, job, DEAI_ID_BYTES);
+  ck_assert_uint_eq(money.over, 1);
+  ck_assert_int_eq(caller.status, DEAI_OK);
+}
+END_TEST
+
+START_TEST(prices_without_a_settlement_cost_nothing) {
+  uint8_t room[256];
+  test_end caller;
+  deai_router_describe(router, "a/one", deai_str_of(LM),
+                       deai_bytes_of(room, lm_offer(room, sizeof room, 2, 3)));
+  deai_call_spec spec = paid_spec();
+  open_call(&caller, &spec);
+  ck_assert_int_eq(send_units(3, 0), DEAI_OK);
+  end_well();
+  ck_assert_int_eq(caller.status, DEAI_OK);
+}
+END_TEST
+
+static deai_part receipt_end(void) {
+  return (deai_part){.size = (uint32_t)sizeof(deai_part),
+                     .flags = DEAI_PART_END,
+                     .attachment = -1,
+                     .units = 1,
+                     .receipt = deai_bytes_of("theirs", 6)};
+}
+
+static uint64_t receipt_len;
+
+static void note_receipt(test_end *end, const deai_part *part) {
+  (void)end;
+  receipt_len = part->receipt.len;
+}
+
+START_TEST(the_receipt_of_a_member_is_checked) {
+  test_end caller;
+  deai_router_settle(router, &settle);
+  deai_router_peers(router, &peers);
+  peer_count = 1;
+  peer_offers[0].price_out = 1;
+  money.check_status = _i == 0 ? DEAI_EVERIFY : DEAI_OK;
+  deai_call_spec spec = paid_spec();
+  spec.caller_kind = DEAI_CALLER_PLUGIN;
+  spec.caller_class = DEAI_CLASS_LOCAL;
+  spec.flags = DEAI_CALL_AWAY;
+  open_call(&caller, &spec);
+  caller.on_part = note_receipt;
+  receipt_len = 99;
+  ck_assert_int_eq(send_units(4, 0), DEAI_OK);
+  deai_part end = receipt_end();
+  ck_assert_int_eq(deai_call_send(last_end()->call, DEAI_SIDE_CALLEE, &end), DEAI_OK);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(money.got, 5);
+  ck_assert_uint_eq(money.checks, 1);
+  ck_assert_uint_eq(money.receipts, 0);
+  ck_assert_uint_eq(receipt_len, _i == 0 ? 0 : 6);
+}
+END_TEST
+
+/* ---- origin ---- */
+
+START_TEST(a_call_inside_a_call_carries_an_origin_and_no_more_time) {
+  test_end outer;
+  test_end inner;
+  uint8_t first[16];
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.time_ms = 500;
+  open_call(&outer, &spec);
+  deai_call_spec below = spec_of(LM, "guest");
+  below.parent = outer.call;
+  below.origin = deai_bytes_of(member, 16); /* what the caller says of it is not believed */
+  open_call(&inner, &below);
+  const deai_call_spec *about = deai_call_about(last_call);
+  ck_assert_uint_eq(about->origin.len, 16);
+  ck_assert_mem_ne(about->origin.ptr, member, 16);
+  memcpy(first, about->origin.ptr, 16);
+  ck_assert_uint_le(about->time_ms, 500);
+  end_well();
+  open_call(&inner, &below);
+  ck_assert_mem_eq(deai_call_about(last_call)->origin.ptr, first, 16); /* the same first caller */
+  end_well();
+  test_drop(&ends[0], DEAI_EPLUGIN_DIED, "over");
+  deai_loop_drain(loop);
+  ck_assert_int_eq(outer.status, DEAI_EPLUGIN_DIED);
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("router");
+  TCase *tests = tcase_create("router");
+  tcase_add_checked_fixture(tests, setup, teardown);
+  tcase_add_test(tests, a_class_above_the_callers_is_denied);
+  tcase_add_test(tests, unknown_methods_and_services);
+  tcase_add_test(tests, too_many_offers);
+  tcase_add_test(tests, a_call_of_a_member_never_leaves);
+  tcase_add_test(tests, every_refusal_is_named);
+  tcase_add_test(tests, local_comes_first_then_the_next_row);
+  tcase_add_test(tests, flags_provider_plugin_and_avoid);
+  tcase_add_test(tests, price_then_speed_and_load);
+  tcase_add_test(tests, a_model_must_be_offered);
+  tcase_add_test(tests, a_lost_provider_is_replaced_before_its_first_part);
+  tcase_add_test(tests, an_error_of_the_callers_is_not_tried_elsewhere);
+  tcase_add_test(tests, who_does_not_pay_is_refused);
+  tcase_add_test(tests, a_priced_call_is_metered_and_receipted);
+  tcase_add_test(tests, prices_without_a_settlement_cost_nothing);
+  tcase_add_loop_test(tests, the_receipt_of_a_member_is_checked, 0, 2);
+  tcase_add_test(tests, a_call_inside_a_call_carries_an_origin_and_no_more_time);
+  suite_add_tcase(suite, tests);
+  return testing_run(suite);
+}
