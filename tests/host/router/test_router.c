@@ -615,9 +615,9 @@ START_TEST(a_call_inside_a_call_carries_an_origin_and_no_more_time) {
   open_call(&inner, &below);
   ck_assert_mem_eq(deai_call_about(last_call)->origin.ptr, first, 16); /* the same first caller */
   end_well();
-  test_drop(&ends[0], DEAI_EPLUGIN_DIED, "over");
+  test_drop(&ends[0], DEAI_EIO, "over");
   deai_loop_drain(loop);
-  ck_assert_int_eq(outer.status, DEAI_EPLUGIN_DIED);
+  ck_assert_int_eq(outer.status, DEAI_EIO);
 }
 END_TEST
 
