@@ -10,7 +10,7 @@
 
 #include "host/base/banned.h"
 
-#define SPINS_BEFORE_YIELD 20000u
+#define SPINS_BEFORE_YIELD 1000u
 #define LINGER_NS          200000 /* how long a helper looks for the next run before it sleeps */
 #define THREADS_MAX        64u
 

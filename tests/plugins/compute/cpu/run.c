@@ -4,11 +4,21 @@
 #include "tests/testing.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "host/base/banned.h"
+
+size_t run_less(const char *name, size_t less, size_t full) {
+  if (!RUN_CHECKED) return full;
+  if (full == SIZE_MAX)
+    printf("%s: the first %zu in a build with a sanitizer\n", name, less);
+  else
+    printf("%s: %zu of %zu in a build with a sanitizer\n", name, less, full);
+  return less;
+}
 
 lm_model *run_model(const char *path, uint32_t ctx_max) {
   lm_error error = {{0}};

@@ -8,6 +8,23 @@
 
 /* Helpers of the inference tests: open a model and a backend, run tokens through it. */
 
+/* RUN_CHECKED is 1 in a build with a sanitizer, in which the tests with real weights do less and say
+   so (run_less). */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RUN_CHECKED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define RUN_CHECKED 1
+#endif
+#endif
+#ifndef RUN_CHECKED
+#define RUN_CHECKED 0
+#endif
+
+/* run_less returns full, or in a build with a sanitizer less, and then prints what that leaves out:
+   "NAME: N of M in a build with a sanitizer"; full SIZE_MAX = all there are. */
+size_t run_less(const char *name, size_t less, size_t full);
+
 /* run_model opens the GGUF file at path; aborts the test with the error text. */
 lm_model *run_model(const char *path, uint32_t ctx_max);
 

@@ -17,6 +17,7 @@
 #define TOKENS     64
 #define PROMPT_MAX 256
 #define C_ROWS     1 /* the C kernels are slow: they repeat the first rows only */
+#define SOME_ROWS  2
 
 typedef struct golden_run {
   lm_engine *engine;
@@ -106,7 +107,7 @@ static void check_row(json_t *object, void *user) {
   uint32_t n = read_ids(json_object_get(object, "output_ids"), expected, TOKENS);
   uint32_t t = (uint32_t)json_integer_value(json_object_get(object, "t"));
   lm_request request = request_of(prompt, count, t);
-  if (run->limit == C_ROWS) {
+  if (run->limit != SIZE_MAX) { /* one prefill is faster than one token at a time */
     request.replay = true;
     request.forced = expected;
     request.forced_count = request.max = n;
@@ -138,8 +139,10 @@ START_TEST(answers_have_the_roots_of_the_rules) {
     (void)testing_vector_rows("greedy", "smollm2.jsonl", make_row, &run);
     lm_engine_close(run.engine);
   } else {
-    if (lm_kernels_avx2() != NULL) check_with(model, "avx2", SIZE_MAX);
-    check_with(model, "c", C_ROWS);
+    bool fast = lm_kernels_avx2() != NULL;
+    bool all = run_less("golden rows, replayed only", SOME_ROWS, SIZE_MAX) == SIZE_MAX;
+    if (fast) check_with(model, "avx2", all ? SIZE_MAX : SOME_ROWS);
+    if (all || !fast) check_with(model, "c", C_ROWS);
   }
   lm_model_close(model);
 }

@@ -7,7 +7,7 @@
 
 #include "host/base/banned.h"
 
-#define ROUNDS 500
+#define ROUNDS 200
 
 typedef struct count {
   lm_pool *pool;

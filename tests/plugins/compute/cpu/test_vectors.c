@@ -28,6 +28,8 @@ typedef struct vector_run {
   uint32_t all_scored;
   uint32_t scored;
   uint32_t wrong;
+  size_t rows;
+  size_t limit; /* of rows */
   size_t passed;
   size_t failed;
 } vector_run;
@@ -62,6 +64,7 @@ static void compare_best(void *user, uint32_t position, const float *hidden, con
 
 static void greedy_row(json_t *object, void *user) {
   vector_run *run = user;
+  if (run->rows++ >= run->limit) return;
   run->count = run->scored = run->wrong = 0;
   run->first = append_ids(run, json_object_get(object, "prompt_ids"));
   uint32_t end = append_ids(run, json_object_get(object, "output_ids"));
@@ -86,6 +89,7 @@ static void add_nll(void *user, uint32_t position, const float *hidden, const fl
 
 static void nll_row(json_t *object, void *user) {
   vector_run *run = user;
+  if (run->rows++ >= run->limit) return;
   run->count = run->scored = 0;
   run->sum = 0.0;
   uint32_t end = append_ids(run, json_object_get(object, "ids"));
@@ -102,7 +106,7 @@ static void nll_row(json_t *object, void *user) {
 }
 
 static void check_mean(const vector_run *run) {
-  if (run->all_scored == 0) return;
+  if (run->all_scored == 0 || run->limit != SIZE_MAX) return;
   double off = run->all / (double)run->all_scored;
   printf("nll, all texts: %+.5f\n", off);
   ck_assert_double_lt(off, NLL_ALL);
@@ -114,6 +118,7 @@ static void run_area(const char *area, testing_row *row) {
   if (path == NULL) return;
   vector_run *run = calloc(1, sizeof *run);
   ck_assert_ptr_nonnull(run);
+  run->limit = run_less(area, 1, SIZE_MAX);
   run->model = run_model(path, 2048);
   run->backend = run_backend(run->model, NULL, 2);
   ck_assert_uint_gt(testing_vector_rows(area, "smollm2.jsonl", row, run), 0);
