@@ -44,7 +44,8 @@ typedef struct number {
 
 static void log_task(void *user) {
   log_line *line = user;
-  deai_link_log(deai_pipe_link(line->host->pipe), line->level, deai_str_of(line->text));
+  if (line->host->pipe != NULL)
+    deai_link_log(deai_pipe_link(line->host->pipe), line->level, deai_str_of(line->text));
   free(line);
 }
 
@@ -61,6 +62,7 @@ static void log_sink(void *user, deai_log_level level, const char *text) {
 }
 
 static void say(plughost *host, const char *topic, deai_bytes value) {
+  if (host->pipe == NULL) return; /* what still waited when the host was gone */
   deai_link_update(deai_pipe_link(host->pipe), deai_str_of(topic), value);
 }
 
@@ -246,7 +248,9 @@ int main(int count, char **arguments) {
   deai_loop_run(host.loop);
   deai_instance_free(host.instance);
   deai_log_sink(NULL, NULL);
-  deai_pipe_free(host.pipe);
+  deai_pipe *pipe = host.pipe;
+  host.pipe = NULL;
+  deai_pipe_free(pipe);
   deai_loop_drain(host.loop);
   deai_loop_free(host.loop);
   deai_loader_close(&host.loaded);
