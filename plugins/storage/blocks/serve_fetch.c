@@ -29,10 +29,9 @@ typedef struct key_list {
   uint32_t count;
 } key_list;
 
-/* A block that is being got. During a step the worker has the slots whose hand is set. */
+/* A block that is being got. */
 typedef struct slot {
   slot_state state;
-  bool hand;
   blocks_want want;
   blocks_buf data;
   uint64_t ticket;
@@ -55,7 +54,8 @@ typedef struct fetch_state {
   blocks_cid cid;
   blocks_fetch *walk;
   slot slots[BLOCKS_FETCH_WANTS];
-  key_list liars; /* sent wrong bytes: never asked again */
+  bool hand[BLOCKS_FETCH_WANTS]; /* the worker has the slot during this step; set by the loop */
+  key_list liars;                /* sent wrong bytes: never asked again */
   member members[AVOID_MAX];
   uint32_t member_count;
   uint64_t last_ms;
@@ -124,7 +124,7 @@ static int32_t slots_take(blocks_task *task) {
   int32_t status = DEAI_OK;
   for (uint32_t i = 0; i < BLOCKS_FETCH_WANTS && status == DEAI_OK; i++) {
     slot *at = &state->slots[i];
-    if (at->hand && at->state == SLOT_ARRIVED) status = slot_take(task, at);
+    if (state->hand[i] && at->state == SLOT_ARRIVED) status = slot_take(task, at);
   }
   if (status != DEAI_OK || state->unsynced < SYNC_EVERY_BYTES) return status;
   state->unsynced = 0;
@@ -136,11 +136,11 @@ static int32_t slots_fill(blocks_task *task) {
   fetch_state *state = task->state;
   for (uint32_t i = 0; i < BLOCKS_FETCH_WANTS; i++) {
     slot *at = &state->slots[i];
-    if (!at->hand || at->state != SLOT_FREE) continue;
+    if (!state->hand[i] || at->state != SLOT_FREE) continue;
     blocks_want want;
     int32_t status = blocks_fetch_next(state->walk, &want, &task->err);
     if (status != BLOCKS_FETCH_WANT) return status;
-    *at = (slot){.state = SLOT_WANT, .hand = true, .want = want};
+    *at = (slot){.state = SLOT_WANT, .want = want};
   }
   return BLOCKS_FETCH_WAITS;
 }
@@ -328,7 +328,7 @@ bool blocks_fetch_part(deai_inst *inst, uint64_t ticket, const deai_part *part) 
     fetch_state *state = task->state;
     for (uint32_t i = 0; i < BLOCKS_FETCH_WANTS; i++) {
       slot *at = &state->slots[i];
-      if (at->hand && task->at_worker) continue;
+      if (state->hand[i]) continue;
       if (at->state != SLOT_CALLING || at->ticket != ticket) continue;
       slot_part(task, at, part);
       return true;
@@ -341,16 +341,15 @@ bool blocks_fetch_part(deai_inst *inst, uint64_t ticket, const deai_part *part) 
 static void prepare_fetch(blocks_task *task) {
   fetch_state *state = task->state;
   for (uint32_t i = 0; i < BLOCKS_FETCH_WANTS; i++)
-    state->slots[i].hand =
-        state->slots[i].state == SLOT_FREE || state->slots[i].state == SLOT_ARRIVED;
+    state->hand[i] = state->slots[i].state == SLOT_FREE || state->slots[i].state == SLOT_ARRIVED;
 }
 
 static void looped_fetch(blocks_task *task) {
   fetch_state *state = task->state;
   for (uint32_t i = 0; i < BLOCKS_FETCH_WANTS && !task->over; i++) {
     slot *at = &state->slots[i];
-    if (!at->hand) continue;
-    at->hand = false;
+    if (!state->hand[i]) continue;
+    state->hand[i] = false;
     if (at->state == SLOT_WANT) slot_call(task, at);
     if (at->state == SLOT_WRONG) slot_liar(task, at);
   }
@@ -361,7 +360,7 @@ static void gone_fetch(blocks_task *task) {
   fetch_state *state = task->state;
   for (uint32_t i = 0; i < BLOCKS_FETCH_WANTS; i++) {
     slot *at = &state->slots[i];
-    if (at->hand || at->ticket == DEAI_NO_TICKET) continue;
+    if (state->hand[i] || at->ticket == DEAI_NO_TICKET) continue;
     task->host->cancel(task->ctx, at->ticket);
     at->ticket = DEAI_NO_TICKET;
   }
@@ -375,7 +374,7 @@ static void retry_all(deai_inst *inst, void *user) {
     fetch_state *state = task->state;
     for (uint32_t i = 0; i < BLOCKS_FETCH_WANTS && !task->over; i++) {
       slot *at = &state->slots[i];
-      if (at->hand || !at->resting) continue;
+      if (state->hand[i] || !at->resting) continue;
       at->resting = false;
       slot_call(task, at);
     }

@@ -12,7 +12,8 @@
 
    Threads  one: the loop runs inside the functions that wait. */
 
-#define MEMBERS_MAX 4u
+#define MEMBERS_MAX   4u
+#define TIRED_ANSWERS 4u
 
 /* What a member of the test's network does when it is asked for a block. */
 typedef enum member_kind {
@@ -20,7 +21,7 @@ typedef enum member_kind {
   MEMBER_EMPTY,    /* ENOTFOUND */
   MEMBER_LIAR,     /* other bytes */
   MEMBER_BUSY,     /* EBUSY the first time, then as MEMBER_GOOD */
-  MEMBER_SILENT    /* never answers */
+  MEMBER_TIRED     /* as MEMBER_GOOD four times, then it never answers */
 } member_kind;
 
 typedef struct carrier {
