@@ -247,9 +247,10 @@ static void fill(deai_inst *inst, batch *b, const lm_token *token, uint32_t coun
   bool rows = token->row_count > 0;
   b->count = 0;
   b->text_len = 0;
-  for (; b->count < count && b->count < LM_RUN_AHEAD; token = token->next) {
+  while (b->count < count && b->count < LM_RUN_AHEAD) {
     if (token->text_len > LM_TEXT_MAX - b->text_len) break;
     add_token(b, token, inst->text);
+    if (b->count < count) token = token->next; /* behind the last the writer appends */
   }
   b->tokens = (deai_lm_tokens){.has = rows ? DEAI_LM_TOKENS_HAS_LP : 0,
                                .ids = {.items = b->ids, .count = b->count},

@@ -8,8 +8,8 @@
 
 /* Helpers of the inference tests: open a model and a backend, run tokens through it. */
 
-/* RUN_CHECKED is 1 in a build with a sanitizer, in which the tests with real weights do less and say
-   so (run_less). */
+/* RUN_CHECKED is 1 in a build with a sanitizer, in which the tests with real weights do less and
+   say so (run_less). */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define RUN_CHECKED 1
 #elif defined(__has_feature)
