@@ -267,10 +267,8 @@ static void on_ended(evutil_socket_t fd, short what, void *user) {
                    strsignal(WTERMSIG(how)));
   else
     (void)snprintf(text, sizeof text, "ended with exit code %d", WEXITSTATUS(how));
-  bool by_us = WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL && child->reason[0] != 0;
-  if (!by_us && child->state != CHILD_STOPPING &&
-      (child->reason[0] == 0 || strcmp(child->reason, "the process ended") == 0))
-    reason_set(child, text);
+  bool unexplained = child->reason[0] == 0 || strcmp(child->reason, "the process ended") == 0;
+  if (unexplained && child->state != CHILD_STOPPING) reason_set(child, text);
   child_died(child);
 }
 
