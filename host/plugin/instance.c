@@ -89,8 +89,7 @@ static void instance_unref(deai_instance *instance) {
 
 static void fault(deai_instance *instance, const char *function, const char *what) {
   atomic_fetch_add(&instance->faults, 1);
-  deai_log(DEAI_LEVEL_ERROR, instance->loaded->manifest.id, "%s: expected %s; the call did nothing",
-           function, what);
+  deai_log(DEAI_LEVEL_ERROR, instance->loaded->manifest.id, "%s: expected %s", function, what);
 }
 
 /* guard returns whether a [loop] function was called rightly. */
@@ -411,6 +410,11 @@ static int32_t send_on(deai_instance *instance, const char *function, uint64_t t
   if (at->served != served) {
     fault(instance, function, served ? "a ticket it serves" : "a ticket of its own call");
     return DEAI_EINVAL;
+  }
+  bool known = part.status <= 0 && part.status >= DEAI_STATUS_MIN && part.status != DEAI_EAGAIN;
+  if (!known && (part.flags & DEAI_PART_END) != 0) {
+    fault(instance, function, "an END with a known status");
+    part.status = DEAI_EINTERNAL;
   }
   part.receipt = (deai_bytes){NULL, 0}; /* only the host signs */
   part.provider = (deai_bytes){NULL, 0};

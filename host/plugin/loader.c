@@ -85,7 +85,7 @@ int32_t deai_loader_open(deai_loaded *out, const char *path, const uint8_t *pin,
   if (snprintf(out->path, sizeof out->path, "%s", path) >= (int)sizeof out->path)
     return deai_err(err, err_cap, DEAI_ETOOLARGE, "expected a path below %zu bytes",
                     sizeof out->path);
-  out->fd = open(path, O_RDONLY | O_CLOEXEC);
+  out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not wait */
   if (out->fd < 0)
     return deai_err(err, err_cap, DEAI_ENOTFOUND,
                     "%s: expected the plug-in here: %s; install it or mend `path`", path,
