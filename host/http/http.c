@@ -156,7 +156,8 @@ static bool headers_put(struct evhttp_request *request, const deai_http_answer *
     if (strlen(value) != pairs[i].value.len || evhttp_add_header(headers, name, value) != 0)
       return false;
   }
-  (void)evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+  if (evhttp_find_header(headers, "X-Content-Type-Options") == NULL)
+    (void)evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
   return true;
 }
 
