@@ -29,7 +29,7 @@ def raises(name, kind, **arguments):
 question = [{"role": "user", "content": "Name a colour."}]
 
 models = [entry.id for entry in client.models.list()]
-check("models.list", model in models)
+check("models.list", len(models) == 1)
 check("models.retrieve", client.models.retrieve(model).id == model)
 
 answer = client.chat.completions.create(model=model, messages=question, max_tokens=12, temperature=0)
