@@ -111,11 +111,21 @@ static void got_text(deai_bytes value, char *out, uint32_t cap) {
                    (const char *)item.span.ptr);
 }
 
+static uint64_t silent_ms_of(const deai_child *child) {
+  return child->options.silent_ms > 0 ? child->options.silent_ms : DEAI_CHILD_SILENT_MS;
+}
+
+/* beat_later arms the next beat: often enough that several fall into the silence allowed. */
+static void beat_later(deai_child *child) {
+  uint64_t beat_ms = silent_ms_of(child) / 3;
+  deai_timer_set(child->timer, beat_ms < DEAI_CHILD_BEAT_MS ? beat_ms : DEAI_CHILD_BEAT_MS);
+}
+
 static void got_started(deai_child *child) {
   if (child->state != CHILD_STARTING) return;
   child->state = CHILD_RUNNING;
   child->answered_ns = deai_loop_now_ns(child->options.loop);
-  deai_timer_set(child->timer, DEAI_CHILD_BEAT_MS);
+  beat_later(child);
   deai_log(DEAI_LEVEL_INFO, child_name(child), "running in process %d", (int)child->pid);
   ready_tell(child, true);
 }
@@ -347,17 +357,15 @@ static void child_died(deai_child *child) {
 }
 
 static void child_beat(deai_child *child) {
-  uint64_t silent_ms =
-      child->options.silent_ms > 0 ? child->options.silent_ms : DEAI_CHILD_SILENT_MS;
   uint64_t silence_ns = deai_loop_now_ns(child->options.loop) - child->answered_ns;
-  if (silence_ns > silent_ms * UINT64_C(1000000)) {
+  if (silence_ns > silent_ms_of(child) * UINT64_C(1000000)) {
     (void)snprintf(child->reason, sizeof child->reason, "hangs: no heartbeat for %llu ms",
                    (unsigned long long)(silence_ns / UINT64_C(1000000)));
     child_kill(child);
     return;
   }
   deai_link_beat(deai_pipe_link(child->pipe));
-  deai_timer_set(child->timer, silent_ms < DEAI_CHILD_BEAT_MS ? silent_ms / 2 : DEAI_CHILD_BEAT_MS);
+  beat_later(child);
 }
 
 static void on_timer(void *user) {
