@@ -6,7 +6,8 @@
 
 /* The one frame codec: children, members and the command line (docs/formats.md 2).
 
-     u32 length of the rest | u8 kind | u8 flags | u16 zero | u64 ticket | u32 head length | head | body
+     u32 length of the rest | u8 kind | u8 flags | u16 zero | u64 ticket | u32 head length | head |
+     body
 
    Little-endian. deai_frame_size tells from the first four bytes how long a frame is, so that a
    reader never takes memory that a peer chose without a limit.

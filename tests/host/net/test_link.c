@@ -1,4 +1,5 @@
-/* Two links joined in memory: calls both ways, windows, long bodies, cancel, every protocol fault. */
+/* Two links joined in memory: calls both ways, windows, long bodies, cancel, every protocol fault.
+   */
 #include "tests/testing.h"
 
 #include "host/base/buffer.h"
