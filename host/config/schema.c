@@ -314,18 +314,20 @@ static int member_order(const void *a, const void *b) {
   return strcmp(one->key, two->key);
 }
 
-static bool wanted(json_t *schema, const char *key) {
+/* check_required refuses a map that lacks a key which the schema requires. */
+static int32_t check_required(json_t *schema, struct fy_node *node, const place *at) {
   json_t *required = json_object_get(schema, "required");
   for (size_t i = 0; i < json_array_size(required); i++) {
-    const char *name = json_string_value(json_array_get(required, i));
-    if (name != NULL && !strcmp(name, key)) return true;
+    const char *key = json_string_value(json_array_get(required, i));
+    place below = place_below(at, key);
+    if (node == NULL || fy_node_mapping_lookup_by_string(node, key, strlen(key)) == NULL)
+      return wrong(&below, node, "expected this key, found none; add it");
   }
-  return false;
+  return DEAI_OK;
 }
 
 /* members_declared collects the declared keys: those written, and those with a default. */
-static int32_t members_declared(json_t *schema, struct fy_node *node, const place *at, member *list,
-                                uint32_t *count) {
+static void members_declared(json_t *schema, struct fy_node *node, member *list, uint32_t *count) {
   const char *key = NULL;
   json_t *value = NULL;
   json_object_foreach(json_object_get(schema, "properties"), key, value) {
@@ -334,16 +336,11 @@ static int32_t members_declared(json_t *schema, struct fy_node *node, const plac
     bool preset = json_object_get(value, "default") != NULL ||
                   !strcmp(schema_text(value, "type"), "object") ||
                   !strcmp(schema_text(value, "type"), "array");
-    if (found == NULL && wanted(schema, key)) {
-      place below = place_below(at, key);
-      return wrong(&below, node, "expected this key, found none; add it");
-    }
     if (found == NULL && !preset) continue;
     (void)snprintf(list[*count].key, sizeof list[*count].key, "%s", key);
     list[*count].schema = value;
     list[(*count)++].node = found;
   }
-  return DEAI_OK;
 }
 
 static int32_t member_other(json_t *schema, struct fy_node_pair *pair, const place *at,
@@ -352,7 +349,7 @@ static int32_t member_other(json_t *schema, struct fy_node_pair *pair, const pla
   json_t *others = json_object_get(schema, "additionalProperties");
   struct fy_node *key_node = fy_node_pair_key(pair);
   const char *key = key_node != NULL ? node_text(key_node, room) : NULL;
-  if (key == NULL || key[0] == 0 || strlen(key) > DEAI_NAME_MAX)
+  if (key == NULL || fy_node_is_alias(key_node) || key[0] == 0 || strlen(key) > DEAI_NAME_MAX)
     return wrong(at, key_node, "expected a key of 1 to %u bytes", DEAI_NAME_MAX);
   if (json_object_get(json_object_get(schema, "properties"), key) != NULL) return DEAI_OK;
   if (!json_is_object(others))
@@ -381,7 +378,8 @@ static int32_t apply_object(json_t *schema, struct fy_node *node, const place *a
   if (node != NULL && !fy_node_is_mapping(node)) return wrong(at, node, "expected a map of keys");
   member *list = calloc(DEAI_SCHEMA_KEYS_MAX, sizeof *list);
   if (list == NULL) return DEAI_ENOMEM;
-  int32_t status = members_declared(schema, node, at, list, &count);
+  int32_t status = check_required(schema, node, at);
+  members_declared(schema, node, list, &count);
   while (status == DEAI_OK && node != NULL &&
          (pair = fy_node_mapping_iterate(node, &iterator)) != NULL)
     status = member_other(schema, pair, at, list, &count);
@@ -402,6 +400,8 @@ static int32_t apply_level(json_t *schema, struct fy_node *node, const place *at
                            deai_cbor_writer *writer) {
   const char *type = schema_text(schema, "type");
   if (at->depth > DEAI_SCHEMA_DEPTH_MAX) return wrong(at, node, "expected less nesting");
+  if (node != NULL && fy_node_is_alias(node))
+    return wrong(at, node, "expected a value, found an alias; write it out");
   if (!strcmp(type, "object")) return apply_object(schema, node, at, writer);
   if (!strcmp(type, "array")) return apply_array(schema, node, at, writer);
   if (!strcmp(type, "integer")) return apply_integer(schema, node, at, writer);
