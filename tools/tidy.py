@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tidy: the rules of docs/style.md that a machine can check. Prints one line a finding and
+"""tidy: the rules of the house that a machine can check. Prints one line a finding and
 `tidy: N findings`; exit 1 when there is one.
 
   includes      point down only (ALLOWED below)
