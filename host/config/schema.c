@@ -225,7 +225,8 @@ static int32_t apply_string(json_t *schema, struct fy_node *node, const place *a
     const char *choice = json_string_value(json_array_get(choices, i));
     size_t used = strlen(list);
     found = found || !strcmp(choice, text);
-    (void)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", choice);
+    (void)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
+                   choice[0] != 0 ? choice : "\"\"");
   }
   if (!found) return wrong(at, node, "expected one of %s, found \"%s\"", list, text);
   if (!deai_utf8_check(deai_str_of(text))) return wrong(at, node, "expected UTF-8");
