@@ -1,4 +1,4 @@
-/* Settings against a schema: every refusal with its exact text, units, defaults, canonical order. */
+/* Settings against a schema: every refusal with its exact text, units, defaults, order of keys. */
 #include "tests/testing.h"
 
 #include "deai/cbor.h"
