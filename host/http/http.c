@@ -396,7 +396,7 @@ static void request_begin(deai_http *http, struct evhttp_request *request, const
   http->list = item;
   http->pending_count++;
   evutil_socket_t fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
-  item->gone = event_new(deai_loop_base(http->options.loop), fd, EV_CLOSED | EV_ET, on_gone, item);
+  item->gone = event_new(deai_loop_base(http->options.loop), fd, EV_CLOSED, on_gone, item);
   if (item->gone != NULL) (void)event_add(item->gone, NULL);
   evhttp_connection_set_closecb(connection, on_connection_closed, item);
   item->call = request_open(http, item, route, key);

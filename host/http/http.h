@@ -10,8 +10,10 @@
      GET /readyz    200 when every plug-in runs, else 503 with the names of those that do not
      GET /metrics   Prometheus text
 
-   Client gone  An own edge-triggered EV_CLOSED event per pending request cancels its call; evhttp
-                itself never reports a client that leaves while an answer is computed.
+   Client gone  An own EV_CLOSED event per pending request cancels its call; evhttp itself never
+                reports a client that leaves while an answer is computed. It is not edge-triggered:
+                epoll would then trigger evhttp's own events of that descriptor by edges as well,
+                and answers above one write would stall.
    Who may ask  Host must be localhost, a loopback address, the listen address or one of hosts
                 (421); an Origin that is none of these is refused (403); with auth a key is needed
                 (401). No administrative route exists on TCP.
