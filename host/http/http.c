@@ -128,7 +128,10 @@ static void on_connection_closed(struct evhttp_connection *connection, void *use
   pending *item = user;
   if (item->gone != NULL) event_free(item->gone);
   item->gone = NULL;
-  item->request = NULL; /* evhttp frees it with the connection */
+  /* evhttp frees it with the connection, unless it took the two apart: then it is ours */
+  if (item->request != NULL && evhttp_request_get_connection(item->request) == NULL)
+    evhttp_request_free(item->request);
+  item->request = NULL;
   if (item->call != NULL) deai_call_cancel(item->call, DEAI_ECANCELLED);
 }
 
