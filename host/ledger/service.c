@@ -218,6 +218,50 @@ void deai_ledger_service_propose(deai_ledger_service *service, deai_bytes ops, v
   free(room);
 }
 
+/* object_op writes the list of one operation: channel/1 object on the channel of the receipts. */
+static int32_t object_op(deai_bytes args, deai_buf out, uint64_t *len_out, char *err,
+                         uint32_t err_cap) {
+  _Alignas(16) uint8_t room[4 * sizeof(deai_signed)];
+  deai_arena arena = {room, sizeof room, 0};
+  deai_ledger_object asked;
+  deai_receipt work;
+  int32_t status = deai_decode(&deai_ledger_object_table, args, &asked, &arena, err, err_cap);
+  if (status != DEAI_OK) return status;
+  const deai_signed *packs = asked.receipts.items;
+  status = deai_decode(&deai_receipt_table, packs[0].body, &work, NULL, err, err_cap);
+  if (status != DEAI_OK) return status;
+  if ((work.has & DEAI_RECEIPT_HAS_CH) == 0)
+    return deai_err(
+        err, err_cap, DEAI_ENOTFOUND,
+        "expected the receipt of a paid job, found a free one: nothing is to be frozen");
+  deai_op_object object = {.receipts = asked.receipts};
+  memcpy(object.ch, work.ch, DEAI_ID_BYTES);
+  deai_cbor_writer writer = deai_cbor_writer_of(out);
+  deai_cbor_put_array(&writer, 1);
+  deai_cbor_put_array(&writer, 3);
+  deai_cbor_put_text(&writer, deai_str_of("channel/1"));
+  deai_cbor_put_text(&writer, deai_str_of("object"));
+  status = deai_encode(&deai_op_object_table, &object, &writer, err, err_cap);
+  *len_out = writer.len;
+  return status;
+}
+
+static void do_object(deai_ledger_service *service, deai_request *request) {
+  char err[DEAI_ERR_CAP] = "";
+  uint64_t len = 0;
+  uint8_t *room = malloc(DEAI_TX_MAX);
+  int32_t status = room == NULL ? DEAI_ENOMEM : DEAI_OK;
+  if (status == DEAI_OK)
+    status =
+        object_op(deai_request_args(request), (deai_buf){room, DEAI_TX_MAX}, &len, err, sizeof err);
+  if (status == DEAI_OK)
+    deai_ledger_service_propose(service, deai_bytes_of(room, len), deai_request_keep(request),
+                                request_submitted);
+  else
+    deai_request_fail(request, status, "%s", err[0] != 0 ? err : deai_status_text(status));
+  free(room);
+}
+
 static void on_host_request(void *user, deai_request *request) {
   deai_ledger_service_propose(user, deai_request_body(request), deai_request_keep(request),
                               request_submitted);
@@ -319,6 +363,8 @@ static void on_request(void *user, deai_request *request) {
     do_query(service, request);
   else if (deai_str_eq(spec->method, deai_str_of("submit")))
     do_submit(service, request);
+  else if (deai_str_eq(spec->method, deai_str_of("object")))
+    do_object(service, request);
   else
     do_follow(service, request);
 }
@@ -339,7 +385,7 @@ static int32_t ledger_class(const void *user, deai_str service, deai_str method)
   for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
     if (deai_str_eq(method, deai_str_of(methods[i]))) return DEAI_CLASS_GUEST;
   }
-  return -1;
+  return deai_str_eq(method, deai_str_of("object")) ? DEAI_CLASS_LOCAL : -1;
 }
 
 static int32_t host_class(const void *user, deai_str service, deai_str method) {

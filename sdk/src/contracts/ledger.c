@@ -52,6 +52,12 @@ static const deai_field query_end_rows[] = {
 const deai_table deai_ledger_query_end_table =
     DEAI_TABLE_HEAD("ledger-query-end", deai_ledger_query_end, query_end_rows);
 
+static const deai_field ledger_object_rows[] = {
+    DEAI_F_LIST_OF(deai_ledger_object, receipts, "receipts", 2, 2, &deai_signed_table),
+};
+const deai_table deai_ledger_object_table =
+    DEAI_TABLE_HEAD("ledger-object", deai_ledger_object, ledger_object_rows);
+
 /* ---- genesis, transactions, blocks ---- */
 
 static const char *const order_names[] = {"hash", NULL};

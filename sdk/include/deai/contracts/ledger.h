@@ -16,6 +16,9 @@ extern "C" {
    submit   guest  {}             body = signed<tx>; END ledger_submit_end when durable at the
                                   orderer; the same bytes again get the same answer
    query    guest  ledger_query   END ledger_query_end
+   object   local  ledger_object  freezes the price of a job whose audit was unequal (channel/1
+                                  object, signed with the node key); END ledger_submit_end.
+                                  DEAI_ENOTFOUND: the job was free, nothing can be frozen
 
    Money    u64, unit 10^-9 coin. Time: ms of block time.
    Rules    Unknown keys are refused in everything that is signed or enters the ledger. */
@@ -67,6 +70,10 @@ typedef struct deai_ledger_query_end { /* has: 1 proof, 2 value */
 } deai_ledger_query_end;
 #define DEAI_LEDGER_QUERY_END_HAS_PROOF 2u
 #define DEAI_LEDGER_QUERY_END_HAS_VALUE 4u
+
+typedef struct deai_ledger_object {
+  deai_list receipts; /* deai_signed, exactly two: the worker's, an auditor's, of one job */
+} deai_ledger_object;
 
 /* ---- genesis, transactions, blocks ---- */
 
@@ -294,6 +301,7 @@ extern const deai_table deai_ledger_slice_table;
 extern const deai_table deai_ledger_submit_end_table;
 extern const deai_table deai_ledger_query_table;
 extern const deai_table deai_ledger_query_end_table;
+extern const deai_table deai_ledger_object_table;
 extern const deai_table deai_account_key_table;
 extern const deai_table deai_member_table;
 extern const deai_table deai_genesis_table;
