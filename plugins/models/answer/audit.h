@@ -10,11 +10,20 @@
    auditor says the root of what it computed and the first token that the sampler would not have
    chosen. It is not told the worker's root.
 
-     start --`replay`, never at the worker--> END --same root, none wrong--> equal | unequal
-                                               '--nobody else, busy, lost--> none, and why
+     start --who has the model?--> owners --draw--> `replay` --> `encode` --> `object` --> done
+                                     ^                 |            |           |
+                                     '--another one----'            |           '- unequal, and paid
+                                        (busy, lost, refused)       '- another node encoded the
+                                                                       prompt: ids compared as well
 
-   Each ends in one log line, one of the counters audits_equal, audits_unequal, audits_none, and one
-   observation for models/rank.
+   Who      Drawn from the system's random numbers among the providers of the model, never the
+            worker, and of another owner than the worker's when there is one.
+   Result   equal; unequal: another root, a token that is not the sampler's, or other ids of the
+            prompt; none: nobody could say, and why.
+   Unequal  models/rank hears of it, and the node objects to the price on the ledger when the answer
+            had one (both receipts go there).
+   Each ends in one log line, one of the counters audits_equal, audits_unequal, audits_none (and
+   audits_alone among these: no second provider), and one observation for models/rank.
 
    Threads  [loop]
    Memory   An audit copies what it needs and lives until its END, also when nobody waits.
@@ -22,21 +31,45 @@
 
 /* What is known of a finished answer. */
 typedef struct answer_fact {
-  deai_lm_job job;            /* as it was asked, with forced = max = all tokens */
+  deai_bytes args;            /* of the replay: as it was asked, with forced = max = all tokens */
   deai_bytes body;            /* prompt ids, then output tokens */
+  deai_bytes model;           /* CID */
+  uint64_t prompt_ids;        /* of body */
   uint8_t id[DEAI_ID_BYTES];  /* job id of the answer's receipt */
   deai_lm_end end;            /* the worker's statement */
+  deai_bytes receipt;         /* the worker's, signed; empty = none came */
   deai_rank_observe observed; /* node = the worker; audit is set here */
+  deai_bytes encoder;         /* key of the node that encoded the prompt, or empty = no node did */
+  deai_bytes encode_args;     /* what it was asked */
+  deai_bytes encode_text;
 } answer_fact;
 
-typedef void answer_audited_fn(void *user, deai_rank_audit result);
+typedef enum answer_ids { ANSWER_IDS_NONE, ANSWER_IDS_EQUAL, ANSWER_IDS_UNEQUAL } answer_ids;
+
+/* What came of an audit; what it points to lives until done returns. */
+typedef struct answer_verdict {
+  deai_rank_audit result;
+  char why[160]; /* none: why; unequal: what differs */
+  bool has_auditor;
+  uint8_t auditor[DEAI_KEY_BYTES];
+  bool other_owner; /* its owner is known to be another one than the worker's */
+  bool root_differs;
+  bool has_wrong;
+  uint64_t wrong;     /* first token that is not the sampler's */
+  answer_ids ids;     /* the prompt's, encoded again */
+  char objection[96]; /* "" = none was made */
+  deai_bytes receipt; /* the auditor's, signed, or empty */
+  deai_bytes args;    /* of its replay */
+  deai_bytes body;
+} answer_verdict;
+
+typedef void answer_audited_fn(void *user, const answer_verdict *verdict);
 
 /* answer_audit_drawn returns whether this answer is to be audited, by chance. */
 bool answer_audit_drawn(const deai_inst *inst);
 
-/* answer_audit_start begins; done (may be NULL) is called once, later. False when it could not
-   begin: then it is counted as none, and done is not called. */
-bool answer_audit_start(deai_inst *inst, const answer_fact *fact, answer_audited_fn *done,
+/* answer_audit_start begins; done (may be NULL) is called once, perhaps before start returns. */
+void answer_audit_start(deai_inst *inst, const answer_fact *fact, answer_audited_fn *done,
                         void *user);
 
 /* answer_audit_skip reports the observation of an answer that is not audited. */

@@ -2,6 +2,7 @@
 
 #include "inst.h"
 
+#include "deai/contracts/ledger.h"
 #include "deai/contracts/rank.h"
 #include "deai/contracts/wire.h"
 
@@ -62,6 +63,7 @@ static deai_call_options options_of(const deai_inst *inst, const answer_ask *ask
                              .time_ms = time_ms,
                              .parent = ask->parent,
                              .job = ask->job,
+                             .provider = ask->provider,
                              .avoid = ask->avoid,
                              .avoid_count = ask->avoid_count,
                              .flags = ask->flags | (inst->local_only ? DEAI_CALL_HERE : 0),
@@ -75,55 +77,99 @@ int32_t answer_ask_models(deai_inst *inst, const answer_ask *ask, uint64_t *tick
                    ticket_out);
 }
 
-/* encode_head writes value into fresh memory (free it). */
-static int32_t encode_head(deai_inst *inst, const deai_table *table, const void *value,
-                           uint8_t **head_out, uint64_t *len_out) {
+/* encode_head appends value as CBOR. */
+static void encode_head(deai_inst *inst, const deai_table *table, const void *value,
+                        answer_text *out) {
   char err[DEAI_ERR_CAP] = "";
   uint8_t *head = malloc(DEAI_HEAD_MAX);
-  if (head == NULL) return DEAI_ENOMEM;
+  int32_t status = head == NULL ? DEAI_ENOMEM : DEAI_OK;
   deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){head, DEAI_HEAD_MAX});
-  int32_t status = deai_encode(table, value, &writer, err, sizeof err);
-  if (status != DEAI_OK) {
-    deai_text(inst->host, inst->ctx, DEAI_LOG_WARN, "%s", err[0] != 0 ? err : "a head is too long");
-    free(head);
-    return status;
-  }
-  *head_out = head;
-  *len_out = writer.len;
-  return DEAI_OK;
+  if (status == DEAI_OK) status = deai_encode(table, value, &writer, err, sizeof err);
+  if (status == DEAI_OK) answer_text_put(out, head, (size_t)writer.len);
+  free(head);
+  if (status == DEAI_OK) return;
+  if (out->status == DEAI_OK) out->status = status;
+  deai_text(inst->host, inst->ctx, DEAI_LOG_WARN, "%s", err[0] != 0 ? err : "a head is too long");
 }
 
-int32_t answer_ask_encode(deai_inst *inst, const answer_ask *ask, const lm_part *parts,
-                          size_t part_count, deai_bytes text, uint64_t *ticket_out) {
-  uint8_t *head = NULL;
-  uint64_t len = 0;
-  if (text.len > DEAI_BODY_MAX) return DEAI_ETOOLARGE;
+void answer_args_encode(deai_inst *inst, deai_bytes model, const lm_part *parts, size_t part_count,
+                        answer_text *args_out) {
   deai_lm_text *rows = calloc(part_count + 1, sizeof *rows);
-  if (rows == NULL) return DEAI_ENOMEM;
+  if (rows == NULL) {
+    args_out->status = DEAI_ENOMEM;
+    return;
+  }
   for (size_t i = 0; i < part_count; i++)
     rows[i] = (deai_lm_text){.len = parts[i].text.len, .special = parts[i].special};
-  deai_lm_encode args = {.model = ask->model, .parts = {rows, part_count}};
-  int32_t status = encode_head(inst, &deai_lm_encode_table, &args, &head, &len);
-  if (status == DEAI_OK) {
-    deai_call_options options = options_of(inst, ask, "encode", ANSWER_ENCODE_MS);
-    status = open_call(inst, &options, deai_bytes_of(head, len), text, ask, ticket_out);
-    free(head);
-  }
+  deai_lm_encode args = {.model = model, .parts = {rows, part_count}};
+  encode_head(inst, &deai_lm_encode_table, &args, args_out);
   free(rows);
-  return status;
+}
+
+void answer_args_tokens(deai_inst *inst, const deai_lm_job *job, answer_text *args_out) {
+  encode_head(inst, &deai_lm_job_table, job, args_out);
+}
+
+int32_t answer_ask_encode(deai_inst *inst, const answer_ask *ask, deai_bytes args, deai_bytes text,
+                          uint64_t *ticket_out) {
+  if (text.len > DEAI_BODY_MAX) return DEAI_ETOOLARGE;
+  deai_call_options options = options_of(inst, ask, "encode", ANSWER_ENCODE_MS);
+  return open_call(inst, &options, args, text, ask, ticket_out);
 }
 
 int32_t answer_ask_tokens(deai_inst *inst, const answer_ask *ask, const char *method,
-                          const deai_lm_job *job, deai_bytes body, uint64_t *ticket_out) {
-  uint8_t *head = NULL;
-  uint64_t len = 0;
+                          deai_bytes args, deai_bytes body, uint64_t *ticket_out) {
   if (body.len > DEAI_BODY_MAX) return DEAI_ETOOLARGE;
-  int32_t status = encode_head(inst, &deai_lm_job_table, job, &head, &len);
-  if (status != DEAI_OK) return status;
   deai_call_options options = options_of(inst, ask, method, ANSWER_CALL_MS);
-  options.units = job->ids + job->forced;
-  status = open_call(inst, &options, deai_bytes_of(head, len), body, ask, ticket_out);
-  free(head);
+  options.units = body.len / sizeof(uint32_t);
+  return open_call(inst, &options, args, body, ask, ticket_out);
+}
+
+/* link_add notes who gets the parts of ticket. */
+static int32_t link_add(deai_inst *inst, const answer_ask *ask, uint64_t ticket) {
+  answer_link *link = calloc(1, sizeof *link);
+  if (link == NULL) return DEAI_ENOMEM;
+  *link =
+      (answer_link){.ticket = ticket, .part = ask->part, .user = ask->user, .next = inst->links};
+  inst->links = link;
+  return DEAI_OK;
+}
+
+int32_t answer_ask_member(deai_inst *inst, const answer_ask *ask, const uint8_t key[DEAI_KEY_BYTES],
+                          uint64_t *ticket_out) {
+  answer_text args = {0};
+  deai_ledger_query query = {.m = deai_str_of("registry/1"),
+                             .n = deai_str_of("members"),
+                             .k = deai_bytes_of(key, DEAI_KEY_BYTES)};
+  encode_head(inst, &deai_ledger_query_table, &query, &args);
+  int32_t status = args.status;
+  if (status == DEAI_OK)
+    status = inst->host->query(inst->ctx, answer_text_bytes(&args), ticket_out);
+  if (status == DEAI_OK) status = link_add(inst, ask, *ticket_out);
+  answer_text_free(&args);
+  return status;
+}
+
+int32_t answer_ask_object(deai_inst *inst, const answer_ask *ask, deai_bytes worker,
+                          deai_bytes auditor, uint64_t *ticket_out) {
+  deai_signed packs[2];
+  answer_text args = {0};
+  int32_t status = deai_decode(&deai_signed_table, worker, &packs[0], NULL, NULL, 0);
+  if (status == DEAI_OK)
+    status = deai_decode(&deai_signed_table, auditor, &packs[1], NULL, NULL, 0);
+  if (status != DEAI_OK) return status;
+  deai_ledger_object object = {.receipts = {packs, 2}};
+  encode_head(inst, &deai_ledger_object_table, &object, &args);
+  deai_call_options options = {.size = (uint32_t)sizeof options,
+                               .service = deai_str_of(DEAI_LEDGER_SERVICE),
+                               .method = deai_str_of("object"),
+                               .time_ms = ANSWER_OBJECT_MS,
+                               .flags = DEAI_CALL_HERE};
+  status = args.status;
+  if (status == DEAI_OK)
+    status =
+        open_call(inst, &options, answer_text_bytes(&args), (deai_bytes){NULL, 0}, ask, ticket_out);
+  answer_text_free(&args);
   return status;
 }
 

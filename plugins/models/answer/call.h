@@ -1,6 +1,8 @@
 #ifndef DEAI_PLUGINS_MODELS_ANSWER_CALL_H
 #define DEAI_PLUGINS_MODELS_ANSWER_CALL_H
 
+#include "text.h"
+
 #include "deai/contracts/lm.h"
 #include "deai/plugin.h"
 #include "plugins/compute/lm/tokenizer.h"
@@ -15,6 +17,7 @@
 #define ANSWER_CALL_MS   3600000u /* longest answer; the HTTP request's own limit is smaller */
 #define ANSWER_ENCODE_MS 60000u
 #define ANSWER_LIST_MS   2000u
+#define ANSWER_OBJECT_MS 30000u
 
 typedef struct answer_link answer_link;
 typedef int32_t answer_part_fn(void *user, const deai_part *part);
@@ -23,6 +26,7 @@ typedef int32_t answer_part_fn(void *user, const deai_part *part);
 typedef struct answer_ask {
   uint64_t parent;         /* ticket served, or DEAI_NO_TICKET */
   deai_bytes model;        /* CID */
+  deai_bytes provider;     /* key of the only node that may answer, or empty */
   deai_bytes job;          /* 16 bytes, or empty */
   const deai_bytes *avoid; /* node keys */
   uint32_t avoid_count;
@@ -38,16 +42,32 @@ DEAI_MUST_CHECK int32_t answer_random(void *out, size_t len);
 DEAI_MUST_CHECK int32_t answer_ask_models(deai_inst *inst, const answer_ask *ask,
                                           uint64_t *ticket_out);
 
-/* answer_ask_encode asks for the ids of parts that lie in text one after the other. */
-DEAI_MUST_CHECK int32_t answer_ask_encode(deai_inst *inst, const answer_ask *ask,
-                                          const lm_part *parts, size_t part_count, deai_bytes text,
+/* answer_args_encode writes the arguments of `encode` for parts of model. What cannot be written is
+   logged, and status of args_out says why. */
+void answer_args_encode(deai_inst *inst, deai_bytes model, const lm_part *parts, size_t part_count,
+                        answer_text *args_out);
+
+/* answer_args_tokens writes the arguments of `generate` or `replay`. */
+void answer_args_tokens(deai_inst *inst, const deai_lm_job *job, answer_text *args_out);
+
+/* answer_ask_encode asks for the ids of the texts that args (answer_args_encode) cuts text into. */
+DEAI_MUST_CHECK int32_t answer_ask_encode(deai_inst *inst, const answer_ask *ask, deai_bytes args,
+                                          deai_bytes text, uint64_t *ticket_out);
+
+/* answer_ask_tokens calls method ("generate" or "replay") with args (answer_args_tokens); body =
+   its ids and forced tokens. */
+DEAI_MUST_CHECK int32_t answer_ask_tokens(deai_inst *inst, const answer_ask *ask,
+                                          const char *method, deai_bytes args, deai_bytes body,
                                           uint64_t *ticket_out);
 
-/* answer_ask_tokens calls method ("generate" or "replay") with job; body = its ids and forced
-   tokens. */
-DEAI_MUST_CHECK int32_t answer_ask_tokens(deai_inst *inst, const answer_ask *ask,
-                                          const char *method, const deai_lm_job *job,
-                                          deai_bytes body, uint64_t *ticket_out);
+/* answer_ask_member reads the ledger's record of the member with this node key. */
+DEAI_MUST_CHECK int32_t answer_ask_member(deai_inst *inst, const answer_ask *ask,
+                                          const uint8_t key[DEAI_KEY_BYTES], uint64_t *ticket_out);
+
+/* answer_ask_object has the node object to the price of a job on the ledger, with the receipts
+   (signed<receipt>) of worker and auditor. */
+DEAI_MUST_CHECK int32_t answer_ask_object(deai_inst *inst, const answer_ask *ask, deai_bytes worker,
+                                          deai_bytes auditor, uint64_t *ticket_out);
 
 /* answer_ask_rank sends `deai.rank/1 observe`; the answer is of no interest. */
 void answer_ask_rank(deai_inst *inst, deai_bytes args);

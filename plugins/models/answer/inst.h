@@ -40,6 +40,8 @@ typedef struct answer_counts {
   uint64_t audits_equal;
   uint64_t audits_unequal;
   uint64_t audits_none;
+  uint64_t audits_alone; /* of them: no second provider */
+  uint64_t audits_objected;
 } answer_counts;
 
 struct deai_inst {

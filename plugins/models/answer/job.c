@@ -1,6 +1,7 @@
 #include "job.h"
 
 #include "audit.h"
+#include "explain.h"
 
 #include "deai/cbor.h"
 #include "deai/contracts/ledger.h"
@@ -28,14 +29,20 @@ typedef struct result {
   answer_text text;
   answer_text rows; /* answer_row items */
   const char *finish;
-  answer_text receipt; /* base64url */
-  const char *audit;   /* NULL = not waited for */
+  answer_text receipt;    /* base64url */
+  const char *audit;      /* NULL = not waited for */
+  answer_verdict verdict; /* without the bytes it points to */
+  answer_text file;       /* base64url, where the client wants to be explained */
+  answer_text audit_file;
+  const char *chosen; /* why the last provider was chosen */
+  uint64_t first_ms;
 } result;
 
 struct answer_job {
   deai_inst *inst;
   answer_output *output;
   answer_request request;
+  answer_wishes wishes;
   answer_model model;
   answer_shape shape;
   char model_id[ANSWER_CID_TEXT + DEAI_NAME_MAX];
@@ -45,8 +52,10 @@ struct answer_job {
   uint64_t ticket;                     /* of the call under way, or DEAI_NO_TICKET */
   answer_text ids[ANSWER_PROMPTS_MAX]; /* u32 little-endian each */
   uint32_t encoded;                    /* prompts whose ids are known */
-  uint32_t choice;                     /* the running one: prompt x n + i */
-  result *results;                     /* of every choice; a stream uses them one at a time */
+  uint8_t encoders[ANSWER_PROMPTS_MAX][DEAI_KEY_BYTES];
+  bool has_encoder[ANSWER_PROMPTS_MAX]; /* a node encoded that prompt */
+  uint32_t choice;                      /* the running one: prompt x n + i */
+  result *results;                      /* of every choice; a stream uses them one at a time */
   answer_usage usage;
   uint64_t paid; /* price of all receipts */
   bool has_price;
@@ -54,6 +63,8 @@ struct answer_job {
   uint8_t id[DEAI_ID_BYTES]; /* job id of the call */
   uint64_t seed;
   answer_text tokens; /* output so far, u32 little-endian each */
+  answer_text args;   /* of the call under way */
+  uint64_t forced;    /* tokens that went with it */
   uint64_t given;     /* tokens of the provider at work */
   uint64_t chars;     /* of text so far */
   bool role_sent;
@@ -214,6 +225,19 @@ static void comment(answer_text *text, const char *name, deai_bytes value) {
   answer_text_add(text, "\n\n");
 }
 
+/* explain tells how the choice came about. */
+static void explain(answer_job *job, answer_text *lines) {
+  const result *at = &job->results[job->choice];
+  answer_explained told = {
+      .nodes = deai_bytes_of(job->providers[0], (uint64_t)job->provider_count * DEAI_KEY_BYTES),
+      .why = at->chosen,
+      .first_ms = at->first_ms,
+      .verdict = &at->verdict,
+      .file = answer_text_bytes(&at->file),
+      .audit_file = answer_text_bytes(&at->audit_file)};
+  answer_explain_write(lines, &told);
+}
+
 /* stream_choice_end sends the finish reason and, as comments, receipt and audit. */
 static void stream_choice_end(answer_job *job) {
   const result *at = &job->results[job->choice];
@@ -223,6 +247,7 @@ static void stream_choice_end(answer_job *job) {
   answer_write_chunk(&lines, &job->shape, &last);
   if (at->receipt.len > 0) comment(&lines, "receipt", answer_text_bytes(&at->receipt));
   if (at->audit != NULL) comment(&lines, "audit", deai_bytes_of(at->audit, strlen(at->audit)));
+  if (job->wishes.explain) explain(job, &lines);
   send_text(job, &lines);
 }
 
@@ -318,10 +343,23 @@ static void choice_next(answer_job *job) {
     whole_end(job);
 }
 
-static void on_audited(void *user, deai_rank_audit audit) {
+/* keep_audit keeps what the client is told of the audit. */
+static void keep_audit(answer_job *job, const answer_verdict *verdict) {
+  result *at = &job->results[job->choice];
+  answer_text file = {0};
+  at->audit = answer_audit_name(verdict->result);
+  at->verdict = *verdict;
+  if (job->wishes.explain && verdict->has_auditor)
+    answer_job_file(&file, verdict->receipt, verdict->args, verdict->body,
+                    answer_text_bytes(&job->tokens));
+  if (file.status == DEAI_OK) answer_base64url(&at->audit_file, answer_text_bytes(&file));
+  answer_text_free(&file);
+}
+
+static void on_audited(void *user, const answer_verdict *verdict) {
   answer_job *job = user;
   if (job->state != JOB_AUDIT) return;
-  job->results[job->choice].audit = answer_audit_name(audit);
+  keep_audit(job, verdict);
   choice_next(job);
 }
 
@@ -341,12 +379,12 @@ static deai_lm_job lm_job_of(answer_job *job) {
       .logprobs = request->logprobs ? logprobs : 0};
 }
 
-/* lm_body puts prompt ids and tokens behind one another; free it. */
-static answer_text lm_body(const answer_job *job) {
+/* lm_body puts prompt ids and the first tokens behind one another; free it. */
+static answer_text lm_body(const answer_job *job, uint64_t tokens) {
   const answer_text *ids = &job->ids[prompt_of(job)];
   answer_text body = {0};
   answer_text_put(&body, ids->ptr, ids->len);
-  answer_text_put(&body, job->tokens.ptr, job->tokens.len);
+  answer_text_put(&body, job->tokens.ptr, (size_t)tokens * sizeof(uint32_t));
   return body;
 }
 
@@ -371,25 +409,113 @@ static deai_rank_observe observation(const answer_job *job, bool ok, uint64_t pa
   return observed;
 }
 
-/* audit begins an audit of the finished choice; true = the client waits for it. */
-static bool audit(answer_job *job, const deai_lm_end *end, uint64_t paid) {
-  answer_fact fact = {.end = *end, .observed = observation(job, true, paid)};
-  bool waits = job->inst->audit_wait;
-  if (!answer_audit_drawn(job->inst)) {
+/* not_drawn says why there is no audit. */
+static const char *not_drawn(const answer_job *job) {
+  if (job->wishes.no_audit) return "the request says so";
+  if (job->inst->local_only) return "route: local, prompts stay here";
+  return job->inst->audit == 0 ? "audit: 0 in the settings" : "not drawn";
+}
+
+/* prompt_write writes what `encode` is asked for a prompt. False with error: it has no form. */
+static bool prompt_write(answer_job *job, uint32_t index, answer_text *args, answer_text *text,
+                         answer_error *error) {
+  lm_error reason = {0};
+  lm_rendering rendering = {0};
+  const answer_prompt *prompt = &job->request.prompts[index];
+  deai_bytes model = deai_bytes_of(job->model.cid, job->model.cid_len);
+  if (!job->request.chat) {
+    lm_part part = {.text = deai_bytes_of(prompt->text.ptr, prompt->text.len)};
+    answer_args_encode(job->inst, model, &part, 1, args);
+    answer_text_put(text, prompt->text.ptr, (size_t)prompt->text.len);
+    return true;
+  }
+  const lm_template *chat = lm_template_by_hash(job->model.template_hash);
+  if (chat == NULL) {
+    (void)answer_fail(error, 400, "unsupported_value", "model",
+                      "model: a chat template known to this version expected, found another; use "
+                      "/v1/completions or another model");
+    return false;
+  }
+  int32_t status = lm_template_render(chat, job->request.messages, job->request.message_count,
+                                      &rendering, &reason);
+  if (status != DEAI_OK) {
+    answer_fail_status(error, status, deai_str_of(reason.text));
+    return false;
+  }
+  answer_args_encode(job->inst, model, rendering.parts, rendering.part_count, args);
+  answer_text_put(text, rendering.bytes, (size_t)rendering.bytes_len);
+  lm_rendering_free(&rendering);
+  return true;
+}
+
+/* audit_begin has the finished choice audited. */
+static void audit_begin(answer_job *job, answer_fact *fact, bool waits) {
+  uint32_t prompt = prompt_of(job);
+  answer_error error;
+  answer_text args = {0};
+  answer_text body = lm_body(job, ids_in(&job->tokens));
+  answer_text encode_args = {0};
+  answer_text encode_text = {0};
+  deai_lm_job replay = lm_job_of(job);
+  replay.max = replay.forced;
+  replay.logprobs = 0;
+  answer_args_tokens(job->inst, &replay, &args);
+  if (job->has_encoder[prompt] && prompt_write(job, prompt, &encode_args, &encode_text, &error))
+    fact->encoder = deai_bytes_of(job->encoders[prompt], DEAI_KEY_BYTES);
+  bool whole = args.status == DEAI_OK && body.status == DEAI_OK;
+  if (whole) fact->args = answer_text_bytes(&args);
+  fact->body = answer_text_bytes(&body);
+  fact->model = replay.model;
+  fact->prompt_ids = replay.ids;
+  fact->encode_args = answer_text_bytes(&encode_args);
+  fact->encode_text = answer_text_bytes(&encode_text);
+  memcpy(fact->id, job->id, DEAI_ID_BYTES);
+  answer_audit_start(job->inst, fact, waits ? on_audited : NULL, job);
+  answer_text_free(&args);
+  answer_text_free(&body);
+  answer_text_free(&encode_args);
+  answer_text_free(&encode_text);
+}
+
+/* audit begins an audit of the finished choice if it is drawn; true = the client waits for it. */
+static bool audit(answer_job *job, const deai_part *part, const deai_lm_end *end, uint64_t paid) {
+  answer_fact fact = {
+      .end = *end, .receipt = part->receipt, .observed = observation(job, true, paid)};
+  result *at = &job->results[job->choice];
+  bool waits = job->inst->audit_wait || job->wishes.explain;
+  if (job->wishes.no_audit || !answer_audit_drawn(job->inst)) {
+    (void)snprintf(at->verdict.why, sizeof at->verdict.why, "%s", not_drawn(job));
     if (job->has_provider) answer_audit_skip(job->inst, &fact.observed);
     return false;
   }
-  answer_text body = lm_body(job);
-  fact.job = lm_job_of(job);
-  fact.job.max = fact.job.forced;
-  fact.job.logprobs = 0;
-  fact.body = answer_text_bytes(&body);
-  memcpy(fact.id, job->id, DEAI_ID_BYTES);
-  bool begun = body.status == DEAI_OK &&
-               answer_audit_start(job->inst, &fact, waits ? on_audited : NULL, job);
+  job->state = JOB_AUDIT; /* on_audited may come before start returns */
+  audit_begin(job, &fact, waits);
+  return waits;
+}
+
+/* why_chosen says why the provider of the choice was asked. */
+static const char *why_chosen(const answer_job *job) {
+  if (job->wishes.has_via) return "asked for by name";
+  if (job->forced > 0) return "went on behind the tokens of a node that was lost";
+  if (job->has_provider && answer_models_here(job->inst, job->provider))
+    return "this node has the model and a free place";
+  return "the first that took the call, by price, then latency and load";
+}
+
+/* keep_explained keeps what the client is told of the choice. */
+static void keep_explained(answer_job *job, deai_bytes receipt) {
+  result *at = &job->results[job->choice];
+  answer_text file = {0};
+  at->chosen = why_chosen(job);
+  at->first_ms = job->first_ms;
+  if (!job->wishes.explain) return;
+  answer_text body = lm_body(job, job->forced);
+  answer_job_file(&file, receipt, answer_text_bytes(&job->args), answer_text_bytes(&body),
+                  answer_text_bytes(&job->tokens));
+  if (file.status == DEAI_OK && body.status == DEAI_OK)
+    answer_base64url(&at->file, answer_text_bytes(&file));
   answer_text_free(&body);
-  if (!begun && waits) job->results[job->choice].audit = answer_audit_name(DEAI_RANK_NONE);
-  return begun && waits;
+  answer_text_free(&file);
 }
 
 /* end_fits checks the worker's statement against what was delivered. */
@@ -403,11 +529,8 @@ static void choice_end(answer_job *job, const deai_part *part, const deai_lm_end
   at->finish = end->finish == DEAI_LM_STOP ? "stop" : "length";
   job->usage.completion_tokens += ids_in(&job->tokens);
   uint64_t paid = take_receipt(job, part->receipt);
-  if (audit(job, end, paid)) {
-    job->state = JOB_AUDIT;
-    return;
-  }
-  choice_next(job);
+  keep_explained(job, part->receipt);
+  if (!audit(job, part, end, paid)) choice_next(job);
 }
 
 /* ---- generate ---- */
@@ -559,6 +682,11 @@ static int32_t on_generate(void *user, const deai_part *part) {
   return DEAI_OK;
 }
 
+/* via is the only node that may see the prompt, or empty. */
+static deai_bytes via(const answer_job *job) {
+  return deai_bytes_of(job->wishes.via, job->wishes.has_via ? DEAI_KEY_BYTES : 0);
+}
+
 /* generate asks for the running choice, behind what was delivered. */
 static void generate(answer_job *job) {
   deai_bytes avoid[ANSWER_RESUMES_MAX + 1];
@@ -568,6 +696,7 @@ static void generate(answer_job *job) {
   deai_lm_job asked = lm_job_of(job);
   answer_ask ask = {.parent = job->output->ticket,
                     .model = asked.model,
+                    .provider = via(job),
                     .job = deai_bytes_of(job->id, sizeof job->id),
                     .avoid = avoid,
                     .avoid_count = job->avoid_count,
@@ -579,11 +708,14 @@ static void generate(answer_job *job) {
   job->given = 0;
   job->first_ms = 0;
   job->asked_ms = now_ms();
-  answer_text body = lm_body(job);
-  if (status == DEAI_OK) status = body.status;
+  job->forced = asked.forced;
+  answer_text_free(&job->args);
+  answer_args_tokens(job->inst, &asked, &job->args);
+  answer_text body = lm_body(job, asked.forced);
+  if (status == DEAI_OK) status = body.status != DEAI_OK ? body.status : job->args.status;
   if (status == DEAI_OK)
-    status = answer_ask_tokens(job->inst, &ask, "generate", &asked, answer_text_bytes(&body),
-                               &job->ticket);
+    status = answer_ask_tokens(job->inst, &ask, "generate", answer_text_bytes(&job->args),
+                               answer_text_bytes(&body), &job->ticket);
   answer_text_free(&body);
   if (status == DEAI_EBUSY)
     busy(job, generate);
@@ -641,50 +773,43 @@ static int32_t on_encode(void *user, const deai_part *part) {
   } else if (part->status != DEAI_OK) {
     fail_status(job, part->status, part->why);
   } else {
+    job->has_encoder[job->encoded] = part->provider.len == DEAI_KEY_BYTES;
+    if (job->has_encoder[job->encoded])
+      memcpy(job->encoders[job->encoded], part->provider.ptr, DEAI_KEY_BYTES);
     job->encoded++;
     encode(job);
   }
   return DEAI_OK;
 }
 
-static void ask_encode(answer_job *job, const lm_part *parts, size_t count, deai_bytes text) {
+static void ask_encode(answer_job *job) {
+  answer_error error;
   deai_bytes avoid[ANSWER_RESUMES_MAX + 1];
+  answer_text args = {0};
+  answer_text text = {0};
+  if (!prompt_write(job, job->encoded, &args, &text, &error)) {
+    fail(job, &error);
+    return;
+  }
   for (uint32_t i = 0; i < job->avoid_count; i++)
     avoid[i] = deai_bytes_of(job->avoid[i], DEAI_KEY_BYTES);
   answer_ask ask = {.parent = job->output->ticket,
                     .model = deai_bytes_of(job->model.cid, job->model.cid_len),
+                    .provider = via(job),
                     .avoid = avoid,
                     .avoid_count = job->avoid_count,
                     .part = on_encode,
                     .user = job};
-  int32_t status = answer_ask_encode(job->inst, &ask, parts, count, text, &job->ticket);
+  int32_t status = args.status != DEAI_OK ? args.status : text.status;
+  if (status == DEAI_OK)
+    status = answer_ask_encode(job->inst, &ask, answer_text_bytes(&args), answer_text_bytes(&text),
+                               &job->ticket);
+  answer_text_free(&args);
+  answer_text_free(&text);
   if (status == DEAI_EBUSY)
     busy(job, encode);
   else if (status != DEAI_OK)
     fail_status(job, status, deai_str_of("the prompt could not be sent to be encoded"));
-}
-
-static void encode_chat(answer_job *job) {
-  answer_error error;
-  lm_error reason = {0};
-  lm_rendering rendering = {0};
-  const lm_template *chat = lm_template_by_hash(job->model.template_hash);
-  if (chat == NULL) {
-    (void)answer_fail(&error, 400, "unsupported_value", "model",
-                      "model: a chat template known to this version expected, found another; use "
-                      "/v1/completions or another model");
-    fail(job, &error);
-    return;
-  }
-  int32_t status = lm_template_render(chat, job->request.messages, job->request.message_count,
-                                      &rendering, &reason);
-  if (status != DEAI_OK) {
-    fail_status(job, status, deai_str_of(reason.text));
-    return;
-  }
-  ask_encode(job, rendering.parts, rendering.part_count,
-             deai_bytes_of(rendering.bytes, rendering.bytes_len));
-  lm_rendering_free(&rendering);
 }
 
 /* encode asks for the ids of the next prompt; behind the last one the first choice begins. */
@@ -693,13 +818,8 @@ static void encode(answer_job *job) {
   job->state = JOB_ENCODE;
   for (; job->encoded < request->prompt_count; job->encoded++) {
     const answer_prompt *prompt = &request->prompts[job->encoded];
-    if (request->chat) {
-      encode_chat(job);
-      return;
-    }
-    if (prompt->ids == NULL) {
-      lm_part part = {.text = deai_bytes_of(prompt->text.ptr, prompt->text.len)};
-      ask_encode(job, &part, 1, part.text);
+    if (request->chat || prompt->ids == NULL) {
+      ask_encode(job);
       return;
     }
     for (uint32_t i = 0; i < prompt->id_count; i++)
@@ -749,7 +869,8 @@ static bool on_models(void *user, bool complete) {
   return true;
 }
 
-answer_job *answer_job_start(answer_output *output, answer_request *request) {
+answer_job *answer_job_start(answer_output *output, answer_request *request,
+                             const answer_wishes *wishes) {
   answer_job *job = calloc(1, sizeof *job);
   result *results = calloc(ANSWER_CHOICES_MAX, sizeof *results);
   if (job == NULL || results == NULL) {
@@ -761,6 +882,7 @@ answer_job *answer_job_start(answer_output *output, answer_request *request) {
   job->output = output;
   job->results = results;
   job->request = *request;
+  job->wishes = *wishes;
   *request = (answer_request){0};
   job->shape = (answer_shape){.chat = job->request.chat,
                               .include_usage = job->request.include_usage,
@@ -787,10 +909,13 @@ void answer_job_free(answer_job *job) {
     answer_text_free(&job->results[i].text);
     answer_text_free(&job->results[i].rows);
     answer_text_free(&job->results[i].receipt);
+    answer_text_free(&job->results[i].file);
+    answer_text_free(&job->results[i].audit_file);
   }
   for (uint32_t i = 0; i < ANSWER_PROMPTS_MAX; i++)
     answer_text_free(&job->ids[i]);
   answer_text_free(&job->tokens);
+  answer_text_free(&job->args);
   answer_request_free(&job->request);
   free(job->results);
   free(job);

@@ -28,8 +28,17 @@
 
 typedef struct answer_job answer_job;
 
+/* What a client may ask for in headers of its request, besides what the API knows. */
+typedef struct answer_wishes {
+  bool explain;  /* x-deai-explain: 1, see explain.h; waits for the audit */
+  bool no_audit; /* x-deai-audit: none */
+  bool has_via;  /* x-deai-via: only the node with this key (hex) sees the prompt and answers */
+  uint8_t via[DEAI_KEY_BYTES];
+} answer_wishes;
+
 /* answer_job_start takes request (emptied) and begins. NULL when memory is refused. */
-DEAI_MUST_CHECK answer_job *answer_job_start(answer_output *output, answer_request *request);
+DEAI_MUST_CHECK answer_job *answer_job_start(answer_output *output, answer_request *request,
+                                             const answer_wishes *wishes);
 
 /* answer_job_model returns the CID of the model while the job waits or runs, else empty. */
 deai_bytes answer_job_model(const answer_job *job);

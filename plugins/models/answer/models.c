@@ -42,21 +42,25 @@ static void complete(deai_inst *inst) {
   tell(inst, true);
 }
 
-static bool known(const answer_models *models, deai_bytes cid) {
+static answer_model *known(const answer_models *models, deai_bytes cid) {
   for (uint32_t i = 0; i < models->count; i++)
     if (deai_bytes_eq(deai_bytes_of(models->list[i].cid, models->list[i].cid_len), cid) != 0)
-      return true;
-  return false;
+      return &models->list[i];
+  return NULL;
 }
 
-static void add(answer_models *models, const deai_lm_model *given) {
+/* add notes what a provider offers; by = its bit in offered. */
+static void add(answer_models *models, const deai_lm_model *given, uint32_t by) {
   answer_text cid_text = {0};
-  if (models->count == ANSWER_MODELS_MAX || known(models, given->model)) return;
+  answer_model *before = known(models, given->model);
+  if (before != NULL) before->offered |= by;
+  if (before != NULL || models->count == ANSWER_MODELS_MAX) return;
   answer_model *model = &models->list[models->count];
   *model = (answer_model){.cid_len = given->model.len,
                           .ctx = given->ctx,
                           .price_in = given->price_in,
-                          .price_out = given->price_out};
+                          .price_out = given->price_out,
+                          .offered = by};
   memcpy(model->name, given->name.ptr, (size_t)given->name.len);
   memcpy(model->cid, given->model.ptr, (size_t)given->model.len);
   memcpy(model->template_hash, given->template_hash, DEAI_HASH_BYTES);
@@ -68,7 +72,7 @@ static void add(answer_models *models, const deai_lm_model *given) {
   answer_text_free(&cid_text);
 }
 
-static void take_list(deai_inst *inst, const deai_part *part) {
+static void take_list(deai_inst *inst, const deai_part *part, uint32_t by) {
   char err[DEAI_ERR_CAP] = "";
   deai_lm_models_end end;
   deai_arena arena = answer_arena(inst);
@@ -80,7 +84,7 @@ static void take_list(deai_inst *inst, const deai_part *part) {
   }
   const deai_lm_model *rows = end.models.items;
   for (uint64_t i = 0; i < end.models.count; i++)
-    add(&inst->models, &rows[i]);
+    add(&inst->models, &rows[i], by);
 }
 
 /* on_part takes the answer of this node, then those of members, each asked once. */
@@ -90,7 +94,10 @@ static int32_t on_part(void *user, const deai_part *part) {
   if ((part->flags & DEAI_PART_END) == 0) return DEAI_OK;
   models->ticket = DEAI_NO_TICKET;
   bool named = part->provider.len == DEAI_KEY_BYTES;
-  if (part->status == DEAI_OK) take_list(inst, part);
+  uint32_t by = named ? UINT32_C(1) << models->member_count : 0;
+  if (part->status == DEAI_OK) take_list(inst, part, by);
+  if (named && !models->away) memcpy(models->own, part->provider.ptr, DEAI_KEY_BYTES);
+  if (named && !models->away) models->has_own = true;
   if (named) memcpy(models->members[models->member_count++], part->provider.ptr, DEAI_KEY_BYTES);
   bool last = inst->local_only || models->member_count == ANSWER_MEMBERS_MAX;
   if (models->away && (part->status != DEAI_OK || !named)) last = true;
@@ -169,6 +176,21 @@ const answer_model *answer_models_find(const deai_inst *inst, deai_str id) {
         deai_str_eq(id, deai_str_of(models->list[i].cid_text)) != 0)
       return &models->list[i];
   return NULL;
+}
+
+uint32_t answer_models_providers(const deai_inst *inst, deai_bytes cid,
+                                 uint8_t keys_out[ANSWER_MEMBERS_MAX][DEAI_KEY_BYTES]) {
+  const answer_models *models = &inst->models;
+  const answer_model *model = known(models, cid);
+  uint32_t count = 0;
+  for (uint32_t i = 0; model != NULL && i < models->member_count; i++)
+    if ((model->offered & UINT32_C(1) << i) != 0)
+      memcpy(keys_out[count++], models->members[i], DEAI_KEY_BYTES);
+  return count;
+}
+
+bool answer_models_here(const deai_inst *inst, const uint8_t key[DEAI_KEY_BYTES]) {
+  return inst->models.has_own && memcmp(inst->models.own, key, DEAI_KEY_BYTES) == 0;
 }
 
 const char *answer_models_id(const deai_inst *inst, uint32_t index) {

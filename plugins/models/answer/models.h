@@ -15,6 +15,7 @@
    A model is its CID: the first who offers it says its name, context and prices. Two models with
    one name: the API knows the first by its name and both by their CID.
 
+   Providers  A model remembers which of the asked offer it; the first one asked is this node.
    Threads  [loop]
    Memory   A model found is valid until control goes back to the host.
    Limits   ANSWER_MODELS_MAX models, ANSWER_MEMBERS_MAX members asked. */
@@ -34,6 +35,7 @@ typedef struct answer_model {
   uint64_t price_in;
   uint64_t price_out;
   uint8_t template_hash[DEAI_HASH_BYTES];
+  uint32_t offered; /* bit i: members[i] of answer_models offers it */
 } answer_model;
 
 /* A waiter is called after every answer; true = it has what it wants and is not called again.
@@ -55,6 +57,8 @@ typedef struct answer_models {
   uint64_t ticket;
   uint8_t members[ANSWER_MEMBERS_MAX][DEAI_KEY_BYTES];
   uint32_t member_count;
+  uint8_t own[DEAI_KEY_BYTES]; /* this node's key, once a provider here has answered */
+  bool has_own;
   answer_waiter *waiters;
 } answer_models;
 
@@ -67,6 +71,14 @@ void answer_models_forget(deai_inst *inst, const void *user);
 /* answer_models_find returns the model with this name or CID text; ANSWER_DEFAULT stands for the
    setting `default`, or the first one. NULL when it is not in the list (yet). */
 const answer_model *answer_models_find(const deai_inst *inst, deai_str id);
+
+/* answer_models_providers copies the keys of the nodes that offer the model of cid (at most
+   ANSWER_MEMBERS_MAX) and returns how many there are. */
+uint32_t answer_models_providers(const deai_inst *inst, deai_bytes cid,
+                                 uint8_t keys_out[ANSWER_MEMBERS_MAX][DEAI_KEY_BYTES]);
+
+/* answer_models_here returns whether key is this node's, as far as it is known. */
+bool answer_models_here(const deai_inst *inst, const uint8_t key[DEAI_KEY_BYTES]);
 
 /* answer_models_id returns what the API calls a model: its name, or its CID when an earlier one has
    the same name. */

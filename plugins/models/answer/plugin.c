@@ -27,6 +27,7 @@ struct answer_exchange {
   answer_output output;
   route_kind route;
   char *model; /* ROUTE_MODEL: what was asked for */
+  answer_wishes wishes;
   answer_text body;
   answer_job *job;
 };
@@ -215,12 +216,48 @@ static bool method_fits(route_kind route, deai_str method) {
          deai_str_eq(method, deai_str_of("HEAD")) != 0;
 }
 
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool read_key(deai_str text, uint8_t key[DEAI_KEY_BYTES]) {
+  if (text.len != 2 * DEAI_KEY_BYTES) return false;
+  for (size_t i = 0; i < DEAI_KEY_BYTES; i++) {
+    int high = hex_digit(text.ptr[2 * i]);
+    int low = hex_digit(text.ptr[2 * i + 1]);
+    if (high < 0 || low < 0) return false;
+    key[i] = (uint8_t)(high << 4 | low);
+  }
+  return true;
+}
+
+/* take_wishes reads the headers of our own; false = one of them has no form. */
+static bool take_wishes(answer_wishes *wishes, const deai_http_request *request) {
+  const deai_text_pair *pairs = request->h.items;
+  for (uint64_t i = 0; i < request->h.count; i++) {
+    deai_str value = pairs[i].value;
+    if (deai_str_eq(pairs[i].key, deai_str_of("x-deai-explain")) != 0)
+      wishes->explain = deai_str_eq(value, deai_str_of("1")) != 0;
+    if (deai_str_eq(pairs[i].key, deai_str_of("x-deai-audit")) != 0)
+      wishes->no_audit = deai_str_eq(value, deai_str_of("none")) != 0;
+    if (deai_str_eq(pairs[i].key, deai_str_of("x-deai-via")) == 0) continue;
+    wishes->has_via = read_key(value, wishes->via);
+    if (!wishes->has_via) return false;
+  }
+  return true;
+}
+
 /* begin answers what needs no body. */
 static void begin(answer_exchange *exchange, const deai_http_request *request) {
   answer_error error;
   exchange->route = route_of(request->path);
   bool posts = exchange->route == ROUTE_CHAT || exchange->route == ROUTE_TEXT;
-  if (exchange->route == ROUTE_NONE) {
+  if (!take_wishes(&exchange->wishes, request)) {
+    (void)answer_fail(&error, 400, "invalid_value", NULL,
+                      "x-deai-via: the key of a node in 64 lower-case hex digits expected");
+    answer_output_error(&exchange->output, &error);
+  } else if (exchange->route == ROUTE_NONE) {
     (void)answer_fail(&error, 404, "unknown_url", NULL,
                       "a path of the API expected, found another; this node has "
                       "/v1/chat/completions, /v1/completions and /v1/models");
@@ -251,7 +288,7 @@ static void ask(answer_exchange *exchange) {
     answer_output_error(&exchange->output, &error);
     return;
   }
-  exchange->job = answer_job_start(&exchange->output, &request);
+  exchange->job = answer_job_start(&exchange->output, &request, &exchange->wishes);
   if (exchange->job != NULL) return;
   answer_request_free(&request);
   answer_output_gone(&exchange->output, DEAI_ENOMEM);

@@ -1,6 +1,5 @@
 #include "fake.h"
 
-#include "deai/contracts/http.h"
 #include "deai/contracts/wire.h"
 #include "tests/testing.h"
 
@@ -62,11 +61,19 @@ static int32_t host_call(deai_ctx *ctx, const deai_call_options *options, const 
                  options->service.ptr);
   (void)snprintf(call->method, sizeof call->method, "%.*s", (int)options->method.len,
                  options->method.ptr);
+  if (options->provider.len == DEAI_KEY_BYTES)
+    memcpy(call->provider, options->provider.ptr, DEAI_KEY_BYTES);
   if (options->job.len == DEAI_ID_BYTES) memcpy(call->job, options->job.ptr, DEAI_ID_BYTES);
   for (uint32_t i = 0; i < options->avoid_count && i < 8; i++)
     memcpy(call->avoid[call->avoid_count++], options->avoid[i].ptr, DEAI_KEY_BYTES);
   *ticket_out = call->ticket;
   return DEAI_OK;
+}
+
+static int32_t host_query(deai_ctx *ctx, deai_bytes query, uint64_t *ticket_out) {
+  deai_call_options options = {.service = deai_str_of("ledger"), .method = deai_str_of("query")};
+  deai_part first = {.args = query};
+  return host_call(ctx, &options, &first, ticket_out);
 }
 
 static void reply_head(fake_answer *answer, deai_bytes args) {
@@ -139,6 +146,7 @@ static const deai_host host_table = {.size = (uint32_t)sizeof(deai_host),
                                      .after = host_after,
                                      .run = host_run,
                                      .call = host_call,
+                                     .query = host_query,
                                      .reply = host_reply,
                                      .cancel = host_cancel,
                                      .count = host_count,
@@ -215,8 +223,10 @@ uint64_t fake_call_in(const char *service, const char *method, deai_bytes args, 
 }
 
 uint64_t fake_http(const char *method, const char *path, const char *body) {
-  deai_http_request request = {
-      .path = deai_str_of(path), .query = deai_str_of(""), .method = deai_str_of(method)};
+  deai_http_request request = {.path = deai_str_of(path),
+                               .query = deai_str_of(""),
+                               .method = deai_str_of(method),
+                               .h = {fake.headers, fake.header_count}};
   return fake_call_in(DEAI_HTTP_SERVICE, "request", fake_encode(&deai_http_request_table, &request),
                       deai_bytes_of(body, body != NULL ? strlen(body) : 0));
 }

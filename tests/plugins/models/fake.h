@@ -1,6 +1,7 @@
 #ifndef DEAI_TESTS_PLUGINS_MODELS_FAKE_H
 #define DEAI_TESTS_PLUGINS_MODELS_FAKE_H
 
+#include "deai/contracts/http.h"
 #include "deai/contracts/lm.h"
 #include "deai/host.h"
 
@@ -26,6 +27,7 @@ typedef struct fake_call {
   uint64_t args_len;
   uint8_t *body;
   uint64_t body_len;
+  uint8_t provider[DEAI_KEY_BYTES]; /* the only node asked, or zeros */
   uint8_t avoid[8][DEAI_KEY_BYTES];
   uint32_t avoid_count;
   uint32_t flags;
@@ -65,6 +67,8 @@ typedef struct fake_host {
   char counts[64][64]; /* "name=value", the last value of each */
   uint32_t count_count;
   const char *folder;
+  deai_text_pair headers[8]; /* sent with fake_http */
+  uint32_t header_count;
 } fake_host;
 
 extern fake_host fake;
@@ -87,7 +91,7 @@ void fake_cancel(uint64_t ticket);
 /* fake_answer_of returns what was replied on ticket; aborts when there is no such ticket. */
 fake_answer *fake_answer_of(uint64_t ticket);
 
-/* fake_open returns the first open call of method, or NULL. */
+/* fake_open returns the first open call of method, or NULL; host->query is the method "query". */
 fake_call *fake_open(const char *method);
 
 /* fake_part gives the plug-in a part of its call; returns what on_part answered. */

@@ -10,6 +10,8 @@
 
 const uint8_t play_alpha[DEAI_KEY_BYTES] = {0xaa, 1};
 const uint8_t play_beta[DEAI_KEY_BYTES] = {0xbb, 2};
+const uint8_t play_gamma[DEAI_KEY_BYTES] = {0xcc, 3};
+bool play_paid;
 
 static const uint8_t cid_m[] = {1, 0x55, 0x12, 4, 0xde, 0xad, 0xbe, 0xef};
 static const uint8_t cid_o[] = {1, 0x55, 0x12, 4, 1, 2, 3, 4};
@@ -36,7 +38,7 @@ void play_begin(play_settings settings) {
   fake_begin(deai_bytes_of(room, writer.len));
 }
 
-void play_models(uint64_t ctx) {
+static void list_models(uint64_t ctx, const uint8_t *provider) {
   deai_lm_model rows[2] = {
       {.ctx = ctx,
        .name = deai_str_of("m"),
@@ -45,15 +47,71 @@ void play_models(uint64_t ctx) {
       {.ctx = ctx, .name = deai_str_of("o"), .model = deai_bytes_of(cid_o, sizeof cid_o)}};
   memcpy(rows[0].template_hash, smollm2, sizeof smollm2);
   deai_lm_models_end end = {.models = {rows, 2}};
+  (void)fake_end(fake_open("models"), DEAI_OK, fake_encode(&deai_lm_models_end_table, &end),
+                 provider, (deai_bytes){NULL, 0});
+}
+
+void play_members(uint64_t ctx, const uint8_t *here, const uint8_t *const *members,
+                  uint32_t count) {
   fake_call *call = fake_open("models");
   ck_assert_ptr_nonnull(call);
   ck_assert_uint_eq(call->flags, DEAI_CALL_HERE);
-  (void)fake_end(call, DEAI_OK, fake_encode(&deai_lm_models_end_table, &end), play_alpha,
-                 (deai_bytes){NULL, 0});
+  if (here != NULL)
+    list_models(ctx, here);
+  else
+    fake_fail(call, DEAI_ENOPROVIDER, NULL);
+  for (uint32_t i = 0; i < count; i++) {
+    ck_assert_uint_eq(fake_open("models")->flags, DEAI_CALL_AWAY);
+    list_models(ctx, members[i]);
+  }
   call = fake_open("models");
   if (call == NULL) return;
   ck_assert_uint_eq(call->flags, DEAI_CALL_AWAY);
   fake_fail(call, DEAI_ENOPROVIDER, NULL);
+}
+
+void play_models(uint64_t ctx) {
+  play_members(ctx, play_alpha, NULL, 0);
+}
+
+static deai_bytes member_of(uint8_t account, deai_buf room) {
+  uint8_t owner[DEAI_ACCT_BYTES];
+  memset(owner, account, sizeof owner);
+  deai_cbor_writer writer = deai_cbor_writer_of(room);
+  deai_cbor_put_map(&writer, 4);
+  deai_cbor_put_text(&writer, deai_str_of("by"));
+  deai_cbor_put_bytes(&writer, deai_bytes_of(owner, sizeof owner));
+  deai_cbor_put_text(&writer, deai_str_of("name"));
+  deai_cbor_put_text(&writer, deai_str_of("x"));
+  deai_cbor_put_text(&writer, deai_str_of("role"));
+  deai_cbor_put_text(&writer, deai_str_of("member"));
+  deai_cbor_put_text(&writer, deai_str_of("owner"));
+  deai_cbor_put_bytes(&writer, deai_bytes_of(owner, sizeof owner));
+  ck_assert_int_eq(writer.status, DEAI_OK);
+  return deai_bytes_of(room.ptr, writer.len);
+}
+
+uint32_t play_owners(uint8_t (*account_of)(const uint8_t *key)) {
+  static const uint8_t block[1];
+  uint8_t room[256];
+  uint32_t asked = 0;
+  fake_call *call = NULL;
+  for (; (call = fake_open("query")) != NULL; asked++) {
+    deai_ledger_query query;
+    ck_assert_int_eq(deai_decode(&deai_ledger_query_table,
+                                 deai_bytes_of(call->args, call->args_len), &query, NULL, NULL, 0),
+                     DEAI_OK);
+    ck_assert_uint_eq(query.k.len, DEAI_KEY_BYTES);
+    uint8_t account = account_of(query.k.ptr);
+    deai_ledger_query_end end = {.block = {.body = deai_bytes_of(block, 1)}};
+    if (account != 0) {
+      end.has = DEAI_LEDGER_QUERY_END_HAS_VALUE;
+      end.value = member_of(account, (deai_buf){room, sizeof room});
+    }
+    (void)fake_end(call, DEAI_OK, fake_encode(&deai_ledger_query_end_table, &end), NULL,
+                   (deai_bytes){NULL, 0});
+  }
+  return asked;
 }
 
 static deai_bytes ids_of(uint32_t count) {
@@ -108,6 +166,7 @@ static deai_bytes receipt_of(const fake_call *call, const uint8_t *provider, uin
                           .s = deai_str_of(DEAI_LM_SERVICE),
                           .out = deai_bytes_of(&empty_map, 1),
                           .price = price};
+  if (play_paid) receipt.has = DEAI_RECEIPT_HAS_CH;
   memcpy(receipt.job, call->job, DEAI_ID_BYTES);
   memcpy(receipt.worker, provider, DEAI_KEY_BYTES);
   deai_bytes encoded = fake_encode(&deai_receipt_table, &receipt);
@@ -148,8 +207,8 @@ void play_replayed(fake_call *call, const uint8_t *provider, uint64_t n, uint8_t
                      .wrong = wrong >= 0 ? (uint64_t)wrong : 0,
                      .sampler = job.sampler};
   memset(end.root, root, sizeof end.root);
-  (void)fake_end(call, DEAI_OK, fake_encode(&deai_lm_end_table, &end), provider,
-                 (deai_bytes){NULL, 0});
+  deai_bytes receipt = receipt_of(call, provider, 5);
+  (void)fake_end(call, DEAI_OK, fake_encode(&deai_lm_end_table, &end), provider, receipt);
 }
 
 deai_lm_job play_job(const fake_call *call) {

@@ -17,6 +17,7 @@ typedef struct play_settings {
 
 extern const uint8_t play_alpha[DEAI_KEY_BYTES]; /* keys of two providers */
 extern const uint8_t play_beta[DEAI_KEY_BYTES];
+extern const uint8_t play_gamma[DEAI_KEY_BYTES]; /* and of one more */
 
 /* play_begin starts models/answer. */
 void play_begin(play_settings settings);
@@ -24,6 +25,14 @@ void play_begin(play_settings settings);
 /* play_models answers the list asked for here with model "m" (ctx positions) and "o", and says that
    no member offers one. */
 void play_models(uint64_t ctx);
+
+/* play_members is play_models for other providers: here (NULL = no provider on this node), then
+   count members. */
+void play_members(uint64_t ctx, const uint8_t *here, const uint8_t *const *members, uint32_t count);
+
+/* play_owners answers all questions for the owner of a member: account_of(key) is it, 0 = unknown,
+   else the byte that the account repeats. Returns how many were asked. */
+uint32_t play_owners(uint8_t (*account_of)(const uint8_t *key));
 
 /* play_encode answers the open `encode` with count ids 1, 2, ... */
 void play_encode(uint32_t count);
@@ -39,6 +48,9 @@ int32_t play_end(fake_call *call, const uint8_t *provider, uint64_t n, deai_lm_f
 /* play_replayed ends a replay; wrong < 0 = every token is right. */
 void play_replayed(fake_call *call, const uint8_t *provider, uint64_t n, uint8_t root,
                    int64_t wrong);
+
+/* play_paid makes the receipts of play_end and play_replayed those of a channel. */
+extern bool play_paid;
 
 /* play_job decodes the arguments of a `generate` or `replay`. */
 deai_lm_job play_job(const fake_call *call);

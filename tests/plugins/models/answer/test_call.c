@@ -45,17 +45,19 @@ START_TEST(bodies_beyond_a_part_are_refused) {
   uint64_t ticket = DEAI_NO_TICKET;
   answer_ask ask = {.part = count_part};
   deai_lm_job job = {.max = 1};
+  answer_text args = {0};
   uint8_t *large = calloc(1, 1048577);
   ck_assert_ptr_nonnull(large);
-  lm_part part = {.text = {large, 1048577}};
+  deai_bytes body = {large, 1048577};
+  deai_bytes map = deai_bytes_of("\xa0", 1);
   play_begin((play_settings){0});
-  ck_assert_int_eq(answer_ask_encode(fake.inst, &ask, &part, 1, part.text, &ticket),
+  ck_assert_int_eq(answer_ask_encode(fake.inst, &ask, map, body, &ticket), DEAI_ETOOLARGE);
+  ck_assert_int_eq(answer_ask_tokens(fake.inst, &ask, "generate", map, body, &ticket),
                    DEAI_ETOOLARGE);
-  ck_assert_int_eq(answer_ask_tokens(fake.inst, &ask, "generate", &job, part.text, &ticket),
-                   DEAI_ETOOLARGE);
-  ck_assert_int_eq(
-      answer_ask_tokens(fake.inst, &ask, "generate", &job, (deai_bytes){NULL, 0}, &ticket),
-      DEAI_EINVAL); /* no model */
+  answer_args_tokens(fake.inst, &job, &args);
+  ck_assert_int_eq(args.status, DEAI_EINVAL); /* no model */
+  ck_assert_uint_eq(args.len, 0);
+  ck_assert_int_eq(answer_ask_object(fake.inst, &ask, map, map, &ticket), DEAI_EINVAL);
   ck_assert_uint_eq(fake.call_count, 0);
   free(large);
   fake_stop();
