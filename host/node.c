@@ -81,8 +81,14 @@ static char *http_metrics(void *user) {
 }
 
 static int32_t http_key(void *user, deai_str secret, uint8_t id_out[DEAI_ID_BYTES]) {
-  (void)user, (void)secret, (void)id_out;
-  return 0; /* no key file: no key is known */
+  deai_node *node = user;
+  char err[DEAI_ERR_CAP] = "";
+  if (deai_apikeys_refresh(node->data, &node->apikeys, err, sizeof err) != DEAI_OK)
+    deai_log(DEAI_LEVEL_WARN, "http", "no API key is accepted: %s", err);
+  const deai_apikey *found = deai_apikeys_find(&node->apikeys, secret);
+  if (found == NULL) return 0;
+  memcpy(id_out, found->hash, DEAI_ID_BYTES);
+  return 1;
 }
 
 static const deai_http_ops http_ops = {
@@ -487,6 +493,7 @@ void deai_node_close(deai_node *node) {
   deai_catchup_stop(node->catchup);
   deai_local_free(node->local);
   deai_http_free(node->http);
+  deai_apikeys_free(&node->apikeys);
   deai_net_free(node->net);
   node->net = NULL;
   deai_plugins_free(node->plugins);

@@ -3,6 +3,7 @@
 
 #include "host/base/metrics.h"
 #include "host/config/config.h"
+#include "host/http/apikeys.h"
 #include "host/http/http.h"
 #include "host/ledger/service.h"
 #include "host/ledger/catchup.h"
@@ -38,6 +39,7 @@ typedef struct deai_node {
   deai_plugins *plugins;
   deai_metrics *metrics;
   deai_http *http;
+  deai_apikeys apikeys;
   deai_local *local;
   deai_net *net;
   deai_join *join;

@@ -44,6 +44,7 @@ cli_command cli_invite;
 cli_command cli_join;
 cli_command cli_member;
 cli_command cli_wallet;
+cli_command cli_key;
 
 /* cli_fail prints why to stderr and returns the exit code of status. */
 int cli_fail(int32_t status, const char *why);

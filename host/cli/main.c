@@ -25,6 +25,7 @@ static const command commands[] = {
     {"join", cli_join, "join a network: deai join CODE"},
     {"member", cli_member, "list, rm NAME"},
     {"wallet", cli_wallet, "show, send ACCOUNT COINS"},
+    {"key", cli_key, "add NAME, list, rm NAME: API keys of the HTTP port"},
     {"ledger", cli_ledger, "status, verify"},
 };
 
