@@ -1,5 +1,6 @@
 #include "apikeys.h"
 
+#include "deai/plugin.h"
 #include "host/base/base32.h"
 #include "host/base/file.h"
 #include "host/base/hash.h"
