@@ -1,11 +1,12 @@
-"""The official Python client against a node: BASE_URL and MODEL as arguments. Prints one line a
-check; exit 1 when one fails."""
+"""The official Python client against a node: BASE_URL, MODEL and API_KEY as arguments. Prints one
+line a check; exit 1 when one fails."""
+import concurrent.futures
 import sys
 
 import openai
 
-base_url, model = sys.argv[1], sys.argv[2]
-client = openai.OpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=60)
+base_url, model, api_key = sys.argv[1:4]
+client = openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=60)
 failed = 0
 
 
@@ -15,9 +16,9 @@ def check(name, good):
     print(("ok    " if good else "FAIL  ") + name)
 
 
-def raises(name, kind, **arguments):
+def raises(name, kind, other=client, **arguments):
     try:
-        client.chat.completions.create(**arguments)
+        other.chat.completions.create(**arguments)
         check(name, False)
     except kind:
         check(name, True)
@@ -62,8 +63,23 @@ text = client.completions.create(model=model, prompt="Once upon a time", max_tok
 check("completions", bool(text.choices[0].text))
 
 raises("400", openai.BadRequestError, model=model, messages=question, temperature=3)
+raises("401", openai.AuthenticationError, model=model, messages=question,
+       other=openai.OpenAI(base_url=base_url, api_key="deai-wrong", max_retries=0))
 raises("404", openai.NotFoundError, model="no-such-model", messages=question)
 raises("413", openai.APIStatusError, model=model, messages=[{"role": "user", "content": "x" * 1100000}])
 raises("context", openai.BadRequestError, model=model,
        messages=[{"role": "user", "content": "word " * 20000}])
+
+
+def one_of_many(_):
+    try:
+        client.chat.completions.create(model=model, messages=question, max_tokens=48, temperature=0)
+        return None
+    except openai.OpenAIError as error:
+        return error
+
+
+with concurrent.futures.ThreadPoolExecutor(24) as pool:
+    errors = [error for error in pool.map(one_of_many, range(24)) if error is not None]
+check("429", 0 < len(errors) < 24 and all(isinstance(e, openai.RateLimitError) for e in errors))
 sys.exit(1 if failed else 0)
