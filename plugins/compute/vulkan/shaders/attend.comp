@@ -1,0 +1,199 @@
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "exact.glsl"
+#include "job.glsl"
+
+/* Attention of one query head of one column over its cache (A1 to A3), and the quantised result
+   (M1). An invocation takes every LANES-th position; sums over positions are integers. */
+
+layout(local_size_x_id = 5) in;
+layout(constant_id = 5) const uint LANES = 8u;
+
+layout(set = 2, binding = 0) uniform usamplerBuffer cache; /* this layer of it */
+
+#define BLOCKS (HEAD_DIM / 32u)
+#define TEXELS (HEAD_DIM / 16u)
+#define RECORD (HEAD_DIM / 16u + 1u)
+#define GROUPS (HEAD_DIM / 8u)
+
+shared uint lane_a[LANES];
+shared uint lane_b[LANES];
+shared uint tops[4];
+shared int sums[HEAD_DIM];
+shared int halves[GROUPS];
+shared uint group_tops[GROUPS];
+
+int query[HEAD_DIM];
+int total[HEAD_DIM];
+float query_d[BLOCKS];
+int e[BLOCKS];
+float up[BLOCKS];
+
+int byte_of(uint word, uint j) { return bitfieldExtract(int(word), int(8u * j), 8); }
+
+void take_query(uint at) {
+  [[unroll]] for (uint t = 0u; t < TEXELS; t++) {
+    uvec4 w = texelFetch(work_in, int(at + t));
+    [[unroll]] for (uint i = 0u; i < 16u; i++) query[t * 16u + i] = byte_of(w[i / 4u], i % 4u);
+  }
+  vec4 d = uintBitsToFloat(texelFetch(work_in, int(at + TEXELS)));
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) query_d[b] = d[b];
+}
+
+/* A1 of one position */
+float score(uint at) {
+  float sum = 0.0;
+  vec4 d = uintBitsToFloat(texelFetch(cache, int(at + TEXELS)));
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
+    int dot_sum = 0;
+    [[unroll]] for (uint t = 0u; t < 2u; t++) {
+      uvec4 w = texelFetch(cache, int(at + b * 2u + t));
+      [[unroll]] for (uint i = 0u; i < 16u; i++)
+        dot_sum += query[b * 32u + t * 16u + i] * byte_of(w[i / 4u], i % 4u);
+    }
+    float term = mul(float(dot_sum), mul(query_d[b], d[b]));
+    sum = b == 0u ? term : add(sum, term);
+  }
+  return store(mul(sum, push.head_scale));
+}
+
+/* Scores of all positions; the largest d of each V block into tops. Returns the largest score. */
+float all_scores(uint n, uint keys, uint values, uint scratch) {
+  uint lane = gl_LocalInvocationID.x;
+  bool none = true;
+  float top = 0.0;
+  uvec4 top_d = uvec4(0u);
+  for (uint i = lane; i < n; i += LANES) {
+    float s = score(keys + i * RECORD);
+    work[scratch + i] = bits_of(s);
+    top = none || s > top ? s : top;
+    none = false;
+    top_d = max(top_d, texelFetch(cache, int(values + i * RECORD + TEXELS)));
+  }
+  lane_a[lane] = bits_of(top);
+  if (lane < 4u) tops[lane] = 0u;
+  barrier();
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) atomicMax(tops[b], top_d[b]);
+  top = bits(lane_a[0]);
+  for (uint i = 1u; i < min(LANES, n); i++) {
+    float other = bits(lane_a[i]);
+    top = other > top ? other : top;
+  }
+  barrier();
+  return top;
+}
+
+/* F6: 1 / sum of e^(x - top) */
+float all_inverse(uint n, float top, uint scratch) {
+  uint lane = gl_LocalInvocationID.x;
+  uint low = 0u;
+  uint high = 0u;
+  for (uint i = lane; i < n; i += LANES) {
+    float v = ex(sub(bits(work[scratch + i]), top));
+    uint t = uint(int(mul(v, pow2(30))));
+    work[scratch + i] = bits_of(v);
+    low += t & 0x7fffu;
+    high += t >> 15;
+  }
+  high += low >> 15;
+  lane_a[lane] = low & 0x7fffu;
+  lane_b[lane] = high;
+  barrier();
+  low = 0u;
+  high = 0u;
+  for (uint i = 0u; i < LANES; i++) {
+    low += lane_a[i];
+    high += lane_b[i];
+  }
+  barrier();
+  return rc(mul(i2f(high, low), pow2(-30)));
+}
+
+/* A3 of one position */
+void add_value(uint at, float p) {
+  vec4 d = uintBitsToFloat(texelFetch(cache, int(at + TEXELS)));
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
+    int c = rne(mul(p, mul(d[b], up[b])));
+    c = tops[b] == 0u ? 0 : c;
+    [[unroll]] for (uint t = 0u; t < 2u; t++) {
+      uvec4 w = texelFetch(cache, int(at + b * 2u + t));
+      [[unroll]] for (uint i = 0u; i < 16u; i++)
+        total[b * 32u + t * 16u + i] += c * byte_of(w[i / 4u], i % 4u);
+    }
+  }
+}
+
+void all_values(uint n, uint values, float inverse, uint scratch) {
+  uint lane = gl_LocalInvocationID.x;
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
+    e[b] = column_exponent(tops[b]);
+    up[b] = pow2(22 - e[b]);
+  }
+  [[unroll]] for (uint i = 0u; i < HEAD_DIM; i++) total[i] = 0;
+  for (uint i = lane; i < HEAD_DIM; i += LANES) sums[i] = 0;
+  for (uint i = lane; i < n; i += LANES)
+    add_value(values + i * RECORD, mul(bits(work[scratch + i]), inverse));
+  barrier();
+  [[unroll]] for (uint i = 0u; i < HEAD_DIM; i++) atomicAdd(sums[i], total[i]);
+  barrier();
+}
+
+float mixed(uint i) {
+  int exponent = column_exponent(tops[i / 32u]);
+  return store(mul(float(sums[i]), pow2(exponent - 22)));
+}
+
+uint block_top(uint block) {
+  uint top = 0u;
+  for (uint i = 0u; i < 4u; i++) top = max(top, group_tops[block * 4u + i]);
+  return top;
+}
+
+/* M1 of the head, 8 values at a time. */
+void quantise(uint column, uint head) {
+  uint first = (push.out_texel + ((column * push.heads + head) * BLOCKS) * 3u) * 4u;
+  for (uint g = gl_LocalInvocationID.x; g < GROUPS; g += LANES) {
+    uint top = 0u;
+    for (uint i = 0u; i < 8u; i++) top = max(top, abs_bits(mixed(g * 8u + i)));
+    group_tops[g] = top;
+  }
+  barrier();
+  for (uint g = gl_LocalInvocationID.x; g < GROUPS; g += LANES) {
+    float id = block_factor(block_top(g / 4u));
+    int sum = 0;
+    for (uint k = 0u; k < 2u; k++) {
+      uint i = g * 8u + k * 4u;
+      ivec4 q = ivec4(block_value(mixed(i), id), block_value(mixed(i + 1u), id),
+                      block_value(mixed(i + 2u), id), block_value(mixed(i + 3u), id));
+      sum += q.x + q.y + q.z + q.w;
+      work[first + g / 4u * 12u + g % 4u * 2u + k] = pack4(q);
+    }
+    halves[g] = sum;
+  }
+  barrier();
+  for (uint b = gl_LocalInvocationID.x; b < BLOCKS; b += LANES) {
+    uint d = bits_of(block_scale(block_top(b)));
+    work[first + b * 12u + 8u] = d;
+    work[first + b * 12u + 9u] =
+        uint(halves[b * 4u] + halves[b * 4u + 1u] + halves[b * 4u + 2u] + halves[b * 4u + 3u]);
+    atomicMax(work[push.out_slot + column], d);
+  }
+}
+
+void main() {
+  uint unit = gl_WorkGroupID.x;
+  uint head = unit % push.heads;
+  uint column = job[push.list + unit / push.heads];
+  uint n = job_of(column, JOB_POSITION) + 1u;
+  uint room = job_of(column, JOB_ROOM);
+  uint kv_head = head / (push.heads / push.kv_heads);
+  uint keys = kv_head * room * RECORD;
+  uint values = (push.kv_heads + kv_head) * room * RECORD;
+  uint scratch = push.scores + unit * push.stride;
+  take_query(push.in_texel + (column * push.heads + head) * RECORD);
+  float top = all_scores(n, keys, values, scratch);
+  float inverse = all_inverse(n, top, scratch);
+  all_values(n, values, inverse, scratch);
+  quantise(column, head);
+  tell_fault(column);
+}

@@ -1,0 +1,302 @@
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
+#include "exact.glsl"
+#include "job.glsl"
+
+/* A matmul (M3 to M5) with what follows it. A workgroup computes 64 rows of COLUMNS columns: 8
+   invocations in x take 8 rows each, SPLIT invocations in y share the blocks of a row (the sums are
+   integers, so that changes nothing). weights.h has the layout of the matrix. */
+
+layout(local_size_x = 8, local_size_y_id = 0) in;
+
+#define QKV 0u    /* RoPE, M1; queries into work, K and V into the caches */
+#define ADD 1u    /* A4: added to the residual stream */
+#define GATE 2u   /* rows are 4 of gate, 4 of up: F7, M1 into activations */
+#define LOGITS 3u /* into result */
+
+#define Q4_0 2u
+#define Q4_1 3u
+#define WIDE 9u /* Q8_0 with a minimum: what rows of different formats become (weights.h) */
+#define HAS_MIN (FORMAT == Q4_1 || FORMAT == WIDE)
+#define IS_BYTE (FORMAT >= 8u)
+
+layout(set = 1, binding = 0) uniform usamplerBuffer quants;
+layout(set = 1, binding = 1) uniform samplerBuffer scales;
+layout(set = 1, binding = 2, std430) readonly buffer Exponents { int exponents[]; }; /* 32 rows */
+
+layout(buffer_reference, std430, buffer_reference_align = 16) writeonly buffer Cache { uint w[]; };
+
+shared int sums[SPLIT > 1u ? 64u * COLUMNS : 1u];
+shared uint tops[8u * COLUMNS];
+shared int halves[8u * COLUMNS];
+
+int acc[COLUMNS * 8u];
+float dn[COLUMNS];
+float da[COLUMNS];
+int asum[COLUMNS];
+int dots[COLUMNS * 8u];
+int pairs[COLUMNS * 4u];
+uvec4 acts[COLUMNS];
+
+uint column_at(uint i) { return min(gl_WorkGroupID.y * COLUMNS + i, push.count - 1u); }
+bool column_is(uint i) { return gl_WorkGroupID.y * COLUMNS + i < push.count; }
+
+int act(uint c, uint word, uint byte) {
+  return bitfieldExtract(int(acts[c][word]), int(8u * byte), 8);
+}
+
+/* Two rows in one word: nibbles 16 bits apart, so that one multiplication serves both; 16 products
+   of 15 * 127 stay below 2^15. */
+void half_q4(uint at) {
+  uvec4 w[4];
+  [[unroll]] for (uint p = 0u; p < 4u; p++) w[p] = texelFetch(quants, int(at + p * 16u));
+  [[unroll]] for (uint i = 0u; i < COLUMNS * 4u; i++) pairs[i] = 0;
+  [[unroll]] for (uint i = 0u; i < 4u; i++) {
+    [[unroll]] for (uint j = 0u; j < 4u; j++) {
+      int n[4];
+      [[unroll]] for (uint p = 0u; p < 4u; p++)
+        n[p] = int((w[p][i] >> (4u * j)) & 0x000f000fu);
+      [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
+        int a = act(c, i, j);
+        [[unroll]] for (uint p = 0u; p < 4u; p++) pairs[c * 4u + p] += n[p] * a;
+      }
+    }
+  }
+  [[unroll]] for (uint i = 0u; i < COLUMNS * 4u; i++) {
+    int low = bitfieldExtract(pairs[i], 0, 16);
+    dots[2u * i] += low;
+    dots[2u * i + 1u] += (pairs[i] - low) >> 16;
+  }
+}
+
+void half_q8(uint at) {
+  [[unroll]] for (uint r = 0u; r < 8u; r++) {
+    uvec4 w = texelFetch(quants, int(at + r * 16u));
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
+      [[unroll]] for (uint j = 0u; j < 4u; j++) {
+        int q = bitfieldExtract(int(w[i]), int(8u * j), 8);
+        [[unroll]] for (uint c = 0u; c < COLUMNS; c++) dots[c * 8u + r] += q * act(c, i, j);
+      }
+    }
+  }
+}
+
+void take_acts(uint block, uint part) {
+  [[unroll]] for (uint c = 0u; c < COLUMNS; c++)
+    acts[c] = texelFetch(work_in,
+                         int(push.in_texel + (column_at(c) * push.blocks + block) * 3u + part));
+}
+
+/* M4 and M5 of one row; d and m carry 2^xT. */
+void accumulate(uint r, float d, float m) {
+  [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
+    float s = mul(d, dn[c]);
+    float p = mul(float(dots[c * 8u + r]), s);
+    if (HAS_MIN) p = add(p, mul(m, da[c]));
+    acc[c * 8u + r] += int(p);
+  }
+}
+
+void scale_rows(uint at) {
+  if (HAS_MIN) {
+    [[unroll]] for (uint p = 0u; p < 4u; p++) {
+      vec4 s = texelFetch(scales, int(at * 32u + p * 8u + gl_LocalInvocationID.x));
+      accumulate(2u * p, s.x, s.y);
+      accumulate(2u * p + 1u, s.z, s.w);
+    }
+  } else {
+    [[unroll]] for (uint p = 0u; p < 2u; p++) {
+      vec4 s = texelFetch(scales, int(at * 16u + p * 8u + gl_LocalInvocationID.x));
+      [[unroll]] for (uint r = 0u; r < 4u; r++) accumulate(4u * p + r, s[r], 0.0);
+    }
+  }
+}
+
+void block_terms(uint block, const float down[COLUMNS]) {
+  uint at = gl_WorkGroupID.x * push.blocks + block;
+  take_acts(block, 2u);
+  [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
+    dn[c] = mul(bits(acts[c].x), down[c]);
+    asum[c] = int(acts[c].y);
+    da[c] = mul(dn[c], float(asum[c]));
+  }
+  [[unroll]] for (uint i = 0u; i < COLUMNS * 8u; i++)
+    dots[i] = FORMAT == Q4_0 ? -8 * asum[i / 8u] : 0;
+  [[unroll]] for (uint part = 0u; part < 2u; part++) {
+    take_acts(block, part);
+    if (IS_BYTE)
+      half_q8(at * 128u + part * 8u + gl_LocalInvocationID.x);
+    else
+      half_q4(at * 64u + part * 8u + gl_LocalInvocationID.x);
+  }
+  scale_rows(at);
+}
+
+/* All invocations in y add what they have; those with y = 0 get the sums. */
+void share_sums() {
+  uint lane = gl_LocalInvocationID.x;
+  if (gl_LocalInvocationID.y == 0u)
+    for (uint i = 0u; i < COLUMNS * 8u; i++) sums[i * 8u + lane] = acc[i];
+  barrier();
+  if (gl_LocalInvocationID.y != 0u)
+    for (uint i = 0u; i < COLUMNS * 8u; i++) atomicAdd(sums[i * 8u + lane], acc[i]);
+  barrier();
+  for (uint i = 0u; i < COLUMNS * 8u; i++) acc[i] = sums[i * 8u + lane];
+}
+
+/* ---- what follows ---- */
+
+void finish_add(uint c, const float y[8], uint row) {
+  uint at = push.x_texel * 4u + column_at(c) * push.rows + row;
+  if (!column_is(c)) return;
+  [[unroll]] for (uint r = 0u; r < 8u; r++)
+    if (row + r < push.rows) work[at + r] = bits_of(store(add(bits(work[at + r]), y[r])));
+}
+
+void finish_logits(uint c, const float y[8], uint row) {
+  if (!column_is(c)) return;
+  [[unroll]] for (uint r = 0u; r < 8u; r++)
+    if (row + r < push.rows) result[push.out_texel + column_at(c) * push.rows + row + r] = y[r];
+}
+
+void rope(uint c, inout float y[8], uint in_head) {
+  uint at = push.table + (job_of(column_at(c), JOB_POSITION) * HEAD_DIM + in_head) / 4u;
+  [[unroll]] for (uint t = 0u; t < 2u; t++) {
+    vec4 s = texelFetch(tables, int(at + t));
+    [[unroll]] for (uint i = 0u; i < 2u; i++) {
+      uint k = 4u * t + 2u * i;
+      float a = mul(y[k], s[2u * i]);
+      float b = mul(y[k + 1u], s[2u * i + 1u]);
+      float g = mul(y[k], s[2u * i + 1u]);
+      float h = mul(y[k + 1u], s[2u * i]);
+      y[k] = store(sub(a, b));
+      y[k + 1u] = store(add(g, h));
+    }
+  }
+}
+
+uint top_of(const float y[8], uint n) {
+  uint top = 0u;
+  [[unroll]] for (uint r = 0u; r < n; r++) top = max(top, abs_bits(y[r]));
+  return top;
+}
+
+uint block_top(uint c, uint lanes) {
+  uint first = c * 8u + (gl_LocalInvocationID.x & ~(lanes - 1u));
+  uint top = 0u;
+  for (uint i = 0u; i < lanes; i++) top = max(top, tops[first + i]);
+  return top;
+}
+
+/* The place of layer, K or V and head in the cache of a column. */
+Cache cache_of(uint column, uint place, out uint word) {
+  uint high;
+  uint low;
+  uint carry;
+  uint room = job_of(column, JOB_ROOM);
+  umulExtended(push.layer, job_of(column, JOB_LAYER), high, low);
+  high += push.layer * job_of(column, JOB_LAYER + 1u);
+  low = uaddCarry(job_of(column, JOB_ADDRESS), low, carry);
+  high += job_of(column, JOB_ADDRESS + 1u) + carry;
+  word = (place * room + job_of(column, JOB_POSITION)) * (HEAD_DIM / 4u + 4u);
+  return Cache(uvec2(low, high));
+}
+
+void finish_qkv(uint c, const float y[8], uint row) {
+  uint top = block_top(c, 4u);
+  float factor = block_factor(top);
+  uint column = column_at(c);
+  if (!column_is(c) || row >= push.q_rows + 2u * push.kv_rows) return;
+  bool query = row < push.q_rows;
+  uint place = (query ? row : row - push.q_rows) / HEAD_DIM; /* K heads, then V heads */
+  uint in_head = row % HEAD_DIM;
+  ivec4 a = ivec4(block_value(y[0], factor), block_value(y[1], factor), block_value(y[2], factor),
+                  block_value(y[3], factor));
+  ivec4 b = ivec4(block_value(y[4], factor), block_value(y[5], factor), block_value(y[6], factor),
+                  block_value(y[7], factor));
+  uint scale_at = HEAD_DIM / 4u + in_head / 32u;
+  bool first = (gl_LocalInvocationID.x & 3u) == 0u;
+  if (query) {
+    uint at = push.out_texel * 4u + (column * push.heads + place) * (HEAD_DIM / 4u + 4u);
+    work[at + in_head / 4u] = pack4(a);
+    work[at + in_head / 4u + 1u] = pack4(b);
+    if (first) work[at + scale_at] = bits_of(block_scale(top));
+  } else {
+    uint at;
+    Cache cache = cache_of(column, place, at);
+    cache.w[at + in_head / 4u] = pack4(a);
+    cache.w[at + in_head / 4u + 1u] = pack4(b);
+    if (first) cache.w[at + scale_at] = bits_of(block_scale(top));
+  }
+}
+
+void finish_gate(uint c, const float h[4]) {
+  uint top = block_top(c, 8u);
+  uint lane = gl_LocalInvocationID.x;
+  uint column = column_at(c);
+  float factor = block_factor(top);
+  ivec4 q = ivec4(block_value(h[0], factor), block_value(h[1], factor), block_value(h[2], factor),
+                  block_value(h[3], factor));
+  uint at = (push.out_texel + (column * (push.rows / 32u) + gl_WorkGroupID.x) * 3u) * 4u;
+  halves[c * 8u + lane] = q.x + q.y + q.z + q.w;
+  barrier();
+  if (!column_is(c) || gl_LocalInvocationID.y != 0u) return;
+  work[at + lane] = pack4(q);
+  if (lane != 0u) return;
+  int sum = 0;
+  for (uint i = 0u; i < 8u; i++) sum += halves[c * 8u + i];
+  work[at + 8u] = bits_of(block_scale(top));
+  work[at + 9u] = uint(sum);
+  atomicMax(work[push.out_slot + column], bits_of(block_scale(top)));
+}
+
+void main() {
+  float down[COLUMNS];
+  int e[COLUMNS];
+  uint lane = gl_LocalInvocationID.x;
+  uint row = gl_WorkGroupID.x * 64u + lane * 8u;
+  [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
+    e[c] = column_exponent(work[push.in_slot + column_at(c)]);
+    down[c] = pow2(-e[c]);
+  }
+  [[unroll]] for (uint i = 0u; i < COLUMNS * 8u; i++) acc[i] = 0;
+  for (uint block = gl_LocalInvocationID.y; block < push.blocks; block += SPLIT)
+    block_terms(block, down);
+  if (SPLIT > 1u) share_sums();
+  int x = exponents[gl_WorkGroupID.x * 2u + lane / 4u];
+  int x_up = exponents[gl_WorkGroupID.x * 2u + 1u];
+  [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
+    float y[8];
+    fault_flag = 0u;
+    if (KIND == GATE) {
+      x = exponents[gl_WorkGroupID.x * 2u];
+      float h[4];
+      [[unroll]] for (uint r = 0u; r < 4u; r++) {
+        float g = store(mul(float(acc[c * 8u + r]), pow2(e[c] - x)));
+        float u = store(mul(float(acc[c * 8u + 4u + r]), pow2(e[c] - x_up)));
+        h[r] = store(mul(silu(g), u));
+        y[r] = h[r];
+      }
+      tops[c * 8u + lane] = top_of(y, 4u);
+      barrier();
+      finish_gate(c, h);
+    } else {
+      [[unroll]] for (uint r = 0u; r < 8u; r++)
+        y[r] = store(mul(float(acc[c * 8u + r]), pow2(e[c] - x)));
+      if (KIND == QKV) {
+        if (row < push.q_rows + push.kv_rows) rope(c, y, row % HEAD_DIM);
+        tops[c * 8u + lane] = top_of(y, 8u);
+        barrier();
+        if (gl_LocalInvocationID.y == 0u) finish_qkv(c, y, row);
+      }
+      if (gl_LocalInvocationID.y == 0u) {
+        if (KIND == ADD) finish_add(c, y, row);
+        if (KIND == LOGITS) finish_logits(c, y, row);
+      }
+    }
+    if (column_is(c) && gl_LocalInvocationID.y == 0u)
+      tell_fault(KIND == LOGITS ? job[push.list + column_at(c)] : column_at(c));
+  }
+}

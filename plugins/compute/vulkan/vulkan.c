@@ -1,0 +1,109 @@
+#include "vulkan.h"
+
+#include "cache.h"
+#include "graph.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/banned.h"
+
+/* Invocations that share a row and that share the positions of a head: a processor has 8 lanes and
+   few cores, a card wants many. Sums are integers, so no result depends on these. */
+#define CARD_SPLIT 16u
+#define CARD_LANES 64u
+#define HOST_SPLIT 1u
+#define HOST_LANES 8u
+
+static void vulkan_close(lm_backend *backend) {
+  if (backend == NULL) return;
+  lm_vk_graph_close(backend);
+  lm_vk_close(&backend->device);
+  free(backend);
+}
+
+static int32_t fill(lm_backend *b, const lm_backend_config *config, lm_error *error) {
+  int32_t status = lm_vk_open(config->device, sizeof(lm_vk_push), &b->device, error);
+  if (status != DEAI_OK) return status;
+  b->split = b->device.on_processor ? HOST_SPLIT : CARD_SPLIT;
+  b->lanes = b->device.on_processor ? HOST_LANES : CARD_LANES;
+  (void)snprintf(b->text, sizeof b->text, "vulkan, %s", b->device.properties.deviceName);
+  return lm_vk_graph_open(b, error);
+}
+
+static int32_t vulkan_open(const lm_model *model, const lm_backend_config *config,
+                           lm_backend **backend_out, lm_error *error) {
+  *backend_out = NULL;
+  lm_backend *b = calloc(1, sizeof *b);
+  if (b == NULL) return lm_fail(error, DEAI_ENOMEM, "vulkan: no memory");
+  b->model = model;
+  b->shape = lm_model_shape(model);
+  int32_t status = fill(b, config, error);
+  if (status != DEAI_OK) {
+    vulkan_close(b);
+    return status;
+  }
+  *backend_out = b;
+  return DEAI_OK;
+}
+
+static const char *vulkan_describe(const lm_backend *backend) {
+  return backend->text;
+}
+
+static uint64_t vulkan_memory(const lm_backend *backend) {
+  uint64_t bytes = lm_vk_matrix_bytes(&backend->embedding.matrix);
+  if (backend->output.set != backend->embedding.set)
+    bytes += lm_vk_matrix_bytes(&backend->output.matrix);
+  for (uint32_t i = 0; i < backend->shape->layers * LM_VK_WEIGHTS; i++)
+    bytes += lm_vk_matrix_bytes(&backend->layers[i].matrix);
+  return bytes;
+}
+
+static int32_t vulkan_cache_new(lm_backend *backend, uint32_t positions, lm_cache **cache_out) {
+  *cache_out = NULL;
+  if (positions < 1 || positions > backend->shape->ctx) return DEAI_EINVAL;
+  return lm_vk_cache_open(backend, positions, cache_out);
+}
+
+static void vulkan_cache_truncate(lm_cache *cache, uint32_t length) {
+  if (length < cache->length) cache->length = length;
+}
+
+static bool columns_ok(const lm_backend *b, const lm_column *columns, uint32_t count) {
+  if (count < 1 || count > LM_COLUMNS_MAX) return false;
+  for (uint32_t c = 0; c < count; c++) {
+    const lm_cache *cache = columns[c].cache;
+    if (cache == NULL || cache->owner != b || columns[c].token >= b->shape->vocab) return false;
+    uint32_t next = cache->length;
+    for (uint32_t i = 0; i < c; i++)
+      next += columns[i].cache == cache ? 1 : 0;
+    if (columns[c].position != next || next >= cache->positions) return false;
+  }
+  return true;
+}
+
+static int32_t vulkan_forward(lm_backend *backend, const lm_column *columns, uint32_t count,
+                              const lm_outputs *outputs) {
+  if (!columns_ok(backend, columns, count)) return DEAI_EINVAL;
+  int32_t status = lm_vk_graph_run(backend, columns, count, outputs);
+  if (status != DEAI_OK) return status;
+  for (uint32_t c = 0; c < count; c++)
+    columns[c].cache->length++;
+  return DEAI_OK;
+}
+
+const lm_backend_ops *lm_vulkan_backend(void) {
+  static const lm_backend_ops ops = {.name = "vulkan",
+                                     .open = vulkan_open,
+                                     .describe = vulkan_describe,
+                                     .memory = vulkan_memory,
+                                     .cache_new = vulkan_cache_new,
+                                     .cache_bytes = lm_vk_cache_bytes,
+                                     .cache_truncate = vulkan_cache_truncate,
+                                     .cache_delete = lm_vk_cache_close,
+                                     .forward = vulkan_forward,
+                                     .close = vulkan_close};
+  return &ops;
+}
