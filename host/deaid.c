@@ -1,5 +1,6 @@
 /* deaid is the node: it loads plug-ins, routes calls, orders or follows the ledger, and speaks HTTP
    to applications. */
+#include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/node.h"
 
@@ -36,18 +37,12 @@ static void on_signal(evutil_socket_t number, short what, void *user) {
   deai_node_stop(user);
 }
 
-/* plughost_path finds deai-plughost beside this program, or where it is installed. */
+/* plughost_path finds deai-plughost in the build tree, in the installed tree, or where the build
+   meant it to be. */
 static const char *plughost_path(char *out, size_t cap) {
-  char self[PATH_MAX];
-  ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (len > 0) {
-    self[len] = 0;
-    char *slash = strrchr(self, '/');
-    if (slash != NULL) *slash = 0;
-    int written = snprintf(out, cap, "%s/deai-plughost", self);
-    if (written > 0 && (size_t)written < cap && access(out, X_OK) == 0) return out;
-  }
-  (void)snprintf(out, cap, "%s/deai-plughost", DEAI_LIBEXEC_DIR);
+  static const char *const near[] = {"deai-plughost", DEAI_LIBEXEC_NEAR "/deai-plughost"};
+  if (deai_path_near(out, cap, near, 2) != DEAI_OK)
+    (void)snprintf(out, cap, "%s/deai-plughost", DEAI_LIBEXEC_DIR);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,4 +161,22 @@ int32_t deai_folder_make(const char *path, uint32_t mode, char *err, uint32_t er
   if (S_ISDIR(info.st_mode)) return DEAI_OK;
   (void)snprintf(err, err_cap, "expected a folder at %s, found something else", path);
   return DEAI_EINVAL;
+}
+
+int32_t deai_path_near(char *out, uint64_t cap, const char *const *relative, uint32_t count) {
+  char self[PATH_MAX];
+  char path[PATH_MAX];
+  char real[PATH_MAX];
+  ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (len <= 0) return DEAI_ENOTFOUND;
+  self[len] = 0;
+  char *slash = strrchr(self, '/');
+  if (slash != NULL) *slash = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (deai_path_join(path, sizeof path, self, relative[i]) != DEAI_OK) continue;
+    if (realpath(path, real) == NULL || strlen(real) >= cap) continue;
+    memcpy(out, real, strlen(real) + 1);
+    return DEAI_OK;
+  }
+  return DEAI_ENOTFOUND;
 }

@@ -63,20 +63,10 @@ static int32_t make_ledger(const char *data, const char *name, deai_key *keys[3]
   return status;
 }
 
-/* plugin_dir_find prefers the folder of a build tree beside this program. */
+/* plugin_dir_find: of the build tree, of the installed tree, or where the build meant it to be. */
 static void plugin_dir_find(char *out, size_t cap) {
-  char self[PATH_MAX];
-  ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
-  (void)snprintf(out, cap, "%s", DEAI_PLUGIN_DIR);
-  if (len <= 0) return;
-  self[len] = 0;
-  char *slash = strrchr(self, '/');
-  if (slash != NULL) *slash = 0;
-  slash = strrchr(self, '/');
-  if (slash != NULL) *slash = 0;
-  char path[PATH_MAX + 16];
-  (void)snprintf(path, sizeof path, "%s/plugins", self);
-  if (access(path, R_OK) == 0 && strlen(path) < cap) (void)snprintf(out, cap, "%s", path);
+  static const char *const near[] = {"../plugins", DEAI_PLUGIN_NEAR};
+  if (deai_path_near(out, cap, near, 2) != DEAI_OK) (void)snprintf(out, cap, "%s", DEAI_PLUGIN_DIR);
 }
 
 static bool plugin_there(const char *folder, const char *id) {
