@@ -1,6 +1,7 @@
 #ifndef DEAI_HOST_CLI_CLI_H
 #define DEAI_HOST_CLI_CLI_H
 
+#include "deai/codec.h"
 #include "host/cli/client.h"
 
 #include <jansson.h>
@@ -12,12 +13,16 @@
    Threads     one, the program's own
    Exit codes  0 done · 1 failed · 2 usage · 3 config invalid · 4 node not reachable · 5 not found ·
                6 denied · 7 no node can serve it · 8 money · 9 verification failed · 10 timeout ·
-               12 degraded · 13 data folder in use · 14 upgrade needed; 4, 7, 10 may be retried */
+               11 partly done · 12 degraded · 13 data folder in use · 14 upgrade needed; 4, 7, 10
+               and 11 may be retried */
 
 #define CLI_EXIT_USAGE    2
 #define CLI_EXIT_CONFIG   3
 #define CLI_EXIT_NO_NODE  4
+#define CLI_EXIT_WRONG    9
+#define CLI_EXIT_PARTLY   11
 #define CLI_EXIT_DEGRADED 12
+#define CLI_HEX_KEY       (2 * DEAI_KEY_BYTES + 1)
 
 typedef struct cli {
   char data[3900];  /* --data, $DEAI_DATA or ~/.deai */
@@ -37,6 +42,7 @@ cli_command cli_down;
 cli_command cli_status;
 cli_command cli_plugin;
 cli_command cli_ask;
+cli_command cli_verify;
 cli_command cli_store;
 cli_command cli_model;
 cli_command cli_ledger;
@@ -73,6 +79,24 @@ const char *cli_option(cli *line, const char *name);
 
 /* cli_flag takes "--name" out of the words. */
 bool cli_flag(cli *line, const char *name);
+
+/* cli_hex writes bytes in lower-case hex; out takes 2 len + 1. */
+void cli_hex(deai_bytes bytes, char *out);
+
+/* cli_members returns the members of the network, [{name, role, key, hex, owner}]; NULL after
+   printing why, *code_out set. */
+json_t *cli_members(const cli *line, int *code_out);
+
+/* cli_member_name returns the name of the member with this key in hex, or "". */
+const char *cli_member_name(const json_t *members, const char *hex);
+
+/* cli_member_find writes the key in hex of the one member with that name, or whose key (base32 or
+   hex) begins with text. An exit code, after printing why. */
+int cli_member_find(const json_t *members, const char *text, char hex_out[CLI_HEX_KEY]);
+
+/* cli_sign_submit signs one operation with the wallet key, submits it and prints the block. */
+int cli_sign_submit(const cli *line, const char *module, const char *type, const deai_table *table,
+                    const void *body);
 
 /* cli_cid_text writes the CIDv1 in base32 of a binary CID. */
 void cli_cid_text(deai_bytes cid, char *out, size_t cap);

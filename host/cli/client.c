@@ -153,6 +153,11 @@ int32_t deai_client_run(deai_client *client, const deai_client_call *asked, char
   deai_call_spec spec = {.service = deai_str_of(asked->service),
                          .method = deai_str_of(asked->method),
                          .plugin = deai_str_of(asked->plugin),
+                         .model = asked->model,
+                         .provider = asked->provider,
+                         .job = asked->job,
+                         .units = asked->units,
+                         .flags = asked->flags,
                          .time_ms = asked->time_ms,
                          .caller_class = DEAI_CLASS_LOCAL};
   client->asked = asked;

@@ -19,7 +19,12 @@ typedef int64_t deai_client_body(void *user, uint8_t *out, uint64_t cap);
 typedef struct deai_client_call {
   const char *service;
   const char *method;
-  const char *plugin; /* NULL, or the plug-in of the node that is meant */
+  const char *plugin;  /* NULL, or the plug-in of the node that is meant */
+  deai_bytes model;    /* CID that the answering node must offer, or empty */
+  deai_bytes provider; /* key of the only node that may answer, or empty */
+  deai_bytes job;      /* 16 bytes of a settled call, or empty */
+  uint64_t units;
+  uint32_t flags; /* DEAI_CALL_... */
   deai_bytes args;
   deai_bytes body;        /* sent with the first part */
   deai_client_body *next; /* NULL, or where more body comes from */

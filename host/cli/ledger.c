@@ -1,4 +1,6 @@
 #include "cli.h"
+#include "chain.h"
+#include "judge.h"
 
 #include "host/base/sign.h"
 #include "host/ledger/verify.h"
@@ -9,9 +11,13 @@
 #include "host/base/banned.h"
 
 static const char help[] =
-    "deai ledger status | verify [--rules]\n"
+    "deai ledger status | show [HEIGHT|TXID|ACCOUNT] | verify [--rules] | verdict FILE\n"
+    "  show prints a block (the last one), a transaction, or an account and what touched it.\n"
     "  verify reads the ledger's files of the data folder (no node needed): every block, root and\n"
-    "  the supply equation; --rules runs all transactions again.\n";
+    "  the supply equation; --rules runs all transactions again.\n"
+    "  verdict recomputes the answer of a job file that was objected to, and decides over its "
+    "price\n"
+    "  with the wallet key of root (the first owner of the network).\n";
 
 static int do_status(cli *line) {
   int code = 0;
@@ -54,5 +60,7 @@ int cli_ledger(cli *line) {
   const char *verb = line->count > 0 ? line->words[0] : "";
   if (strcmp(verb, "status") == 0 && line->count == 1) return do_status(line);
   if (strcmp(verb, "verify") == 0) return do_verify(line);
+  if (strcmp(verb, "show") == 0 && line->count <= 2) return cli_ledger_show(line);
+  if (strcmp(verb, "verdict") == 0) return cli_ledger_verdict(line);
   return cli_usage(help);
 }

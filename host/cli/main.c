@@ -18,6 +18,7 @@ static const command commands[] = {
     {"down", cli_down, "stop it: requests that run may end"},
     {"status", cli_status, "what runs, and what does not and why"},
     {"ask", cli_ask, "ask the network: deai ask \"How do bees fly?\""},
+    {"verify", cli_verify, "recompute an answer from its job file"},
     {"model", cli_model, "add FILE|CID, list, rm"},
     {"store", cli_store, "add, get, list, pin, unpin, stat, fetch, verify"},
     {"plugin", cli_plugin, "list, show NAME"},
@@ -26,7 +27,7 @@ static const command commands[] = {
     {"member", cli_member, "list, rm NAME"},
     {"wallet", cli_wallet, "show, send ACCOUNT COINS"},
     {"key", cli_key, "add NAME, list, rm NAME: API keys of the HTTP port"},
-    {"ledger", cli_ledger, "status, verify"},
+    {"ledger", cli_ledger, "status, verify, show, verdict"},
 };
 
 static const char options_text[] =
@@ -35,7 +36,9 @@ static const char options_text[] =
     "  --json           answers as JSON     --quiet   no remarks on stderr\n"
     "  --timeout SECS   give up after that  --help    help of a command\n"
     "Exit codes: 0 done, 1 failed, 2 usage, 3 config, 4 no node, 5 not found, 6 denied, 7 no\n"
-    "provider, 8 money, 9 verification, 10 timeout, 12 degraded, 13 folder in use, 14 upgrade.\n";
+    "provider, 8 money, 9 verification, 10 timeout, 11 partly done, 12 degraded, 13 folder in "
+    "use,\n"
+    "14 upgrade.\n";
 
 static void help(FILE *out) {
   (void)fprintf(out, "deai %s: one AI network from the machines of a group\n\n", DEAI_VERSION);

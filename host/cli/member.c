@@ -420,6 +420,15 @@ static int sign_and_submit(const cli *line, const signing *with, const char *mod
   return code;
 }
 
+int cli_sign_submit(const cli *line, const char *module, const char *type, const deai_table *table,
+                    const void *body) {
+  signing with;
+  int code = signing_open(line, &with);
+  if (code == 0) code = sign_and_submit(line, &with, module, type, table, body);
+  deai_key_free(with.wallet);
+  return code;
+}
+
 int cli_wallet(cli *line) {
   char account[64] = "";
   signing with;

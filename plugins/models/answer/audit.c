@@ -126,7 +126,7 @@ static void unlink_audit(answer_audit *gone) {
   *at = gone->next;
 }
 
-/* observe_all tells models/rank of the worker, and of an encoder whose ids are not the auditor's. */
+/* observe_all tells models/rank of the worker, and of an encoder whose ids differ. */
 static void observe_all(const answer_audit *audit) {
   const answer_verdict *verdict = &audit->verdict;
   bool answer_bad = verdict->root_differs || verdict->has_wrong;
