@@ -1,6 +1,7 @@
 #include "node.h"
 
 #include "deai/contracts/net.h"
+#include "host/money.h"
 #include "host/base/base32.h"
 #include "host/ledger/records.h"
 #include "host/request.h"
@@ -242,10 +243,47 @@ static void do_account(deai_node *node, deai_request *request, const json_t *ask
                               "genesis", key_json(node->genesis, DEAI_HASH_BYTES)));
 }
 
-static const admin_method methods[] = {{"status", do_status},   {"plugins", do_plugins},
-                                       {"stop", do_stop},       {"invite", do_invite},
-                                       {"members", do_members}, {"peers", do_peers},
-                                       {"submit", do_submit},   {"account", do_account}};
+/* ---- money ---- */
+
+static void do_wallet(deai_node *node, deai_request *request, const json_t *asked) {
+  (void)asked;
+  json_t *answer = deai_money_wallet(node);
+  if (answer != NULL)
+    end_json(request, answer);
+  else
+    deai_request_fail(request, DEAI_ENOTFOUND,
+                      "expected an account of this node on the ledger, found none");
+}
+
+static void do_history(deai_node *node, deai_request *request, const json_t *asked) {
+  json_int_t from = json_integer_value(json_object_get(asked, "from"));
+  json_t *answer = deai_money_history(node, from > 0 ? (uint64_t)from : 1);
+  if (answer != NULL)
+    end_json(request, answer);
+  else
+    deai_request_fail(request, DEAI_EIO, "the blocks cannot be read; run deai ledger verify");
+}
+
+static void on_claimed(void *user, const deai_pay_claimed *result) {
+  deai_request *request = user;
+  if (result->status == DEAI_OK || result->count > 0)
+    end_json(request, json_pack("{s:i, s:I}", "claims", (int)result->count, "amount",
+                                (json_int_t)result->amount));
+  else
+    deai_request_fail(request, result->status, "%s", result->why);
+  deai_request_drop(request);
+}
+
+static void do_claim(deai_node *node, deai_request *request, const json_t *asked) {
+  (void)asked;
+  deai_pay_claim(node->pay, deai_request_keep(request), on_claimed);
+}
+
+static const admin_method methods[] = {
+    {"status", do_status},   {"plugins", do_plugins}, {"stop", do_stop},
+    {"invite", do_invite},   {"members", do_members}, {"peers", do_peers},
+    {"submit", do_submit},   {"account", do_account}, {"wallet", do_wallet},
+    {"history", do_history}, {"claim", do_claim}};
 
 static const admin_method *method_of(deai_str name) {
   for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {

@@ -145,6 +145,9 @@ void deai_call_cancel(deai_call *call, int32_t status);
    ended is ended with status. */
 void deai_call_drop(deai_call *call, deai_side side, int32_t status, const char *why);
 
+/* deai_call_cancelled returns whether the caller gave up or its time was up. */
+bool deai_call_cancelled(const deai_call *call);
+
 /* deai_call_ended returns whether the callee has sent its END. */
 bool deai_call_ended(const deai_call *call);
 

@@ -3,6 +3,7 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/sign.h"
+#include "host/money.h"
 #include "host/ledger/genesis.h"
 #include "host/ledger/records.h"
 
@@ -108,6 +109,7 @@ static void block_task(void *user) {
   deai_cbor_put_uint(&writer, news->height);
   if (news->node->ledger_service != NULL)
     deai_ledger_service_block(news->node->ledger_service, news->height);
+  if (news->node->pay != NULL) deai_pay_block(news->node->pay);
   if (news->node->net != NULL && !news->node->stopping) deai_net_recheck(news->node->net);
   if (news->node->plugins != NULL)
     deai_plugins_update(news->node->plugins, deai_str_of("ledger"),
@@ -215,7 +217,19 @@ static void net_connected(void *user, const uint8_t key[DEAI_KEY_BYTES], bool up
   if (node->catchup != NULL) deai_catchup_go(node->catchup);
 }
 
+static void net_voucher(void *user, deai_call *call, const deai_signed *voucher) {
+  deai_node *node = user;
+  deai_pay_voucher(node->pay, call, voucher);
+}
+
+static int32_t net_voucher_of(void *user, deai_call *call, deai_signed *voucher_out) {
+  deai_node *node = user;
+  return deai_pay_voucher_of(node->pay, call, voucher_out);
+}
+
 static const deai_net_ops net_ops = {.open = http_open,
+                                     .voucher = net_voucher,
+                                     .voucher_of = net_voucher_of,
                                      .role = net_role,
                                      .height = net_height,
                                      .offers = net_offers,
@@ -264,8 +278,16 @@ static deai_bytes join_genesis(void *user, uint8_t hash[DEAI_HASH_BYTES]) {
   return deai_ledger_genesis(node->ledger, hash);
 }
 
-static const deai_join_ops join_ops = {
-    .propose = join_propose, .genesis = join_genesis, .account_of = deai_account_of_key};
+static int32_t join_channel(void *user, const uint8_t caller[DEAI_KEY_BYTES], deai_bytes args,
+                            deai_buf out, uint64_t *len_out, char *err, uint32_t err_cap) {
+  deai_node *node = user;
+  return deai_pay_channel(node->pay, caller, args, out, len_out, err, err_cap);
+}
+
+static const deai_join_ops join_ops = {.channel = join_channel,
+                                       .propose = join_propose,
+                                       .genesis = join_genesis,
+                                       .account_of = deai_account_of_key};
 
 static int32_t open_net(deai_node *node, char *err, uint32_t err_cap) {
   const deai_config_peers *config = &node->config->node.peers;
@@ -354,10 +376,8 @@ static int32_t open_router(deai_node *node, char *err, uint32_t err_cap) {
   node->metrics = deai_metrics_new();
   node->router = deai_router_new(node->loop, deai_key_public(node->key));
   if (node->metrics == NULL || node->router == NULL) return DEAI_ENOMEM;
-  deai_settle settle = {.user = node->ledger_service,
-                        .receipt = deai_ledger_service_receipt,
-                        .check = deai_ledger_service_check};
-  deai_router_settle(node->router, &settle);
+  int32_t opened = deai_money_open(node, err, err_cap);
+  if (opened != DEAI_OK) return opened;
   deai_ledger_service_offerings(node->ledger_service, offerings);
   offerings[2] = deai_admin_offering(node);
   for (uint32_t i = 0; i < 3; i++) {
@@ -503,6 +523,8 @@ void deai_node_close(deai_node *node) {
   deai_loop_drain(node->loop);
   deai_ledger_service_free(service);
   node->ledger_service = NULL;
+  deai_pay_free(node->pay);
+  node->pay = NULL;
   node->plugins = NULL;
   deai_loop_drain(node->loop);
   deai_join_free(node->join);

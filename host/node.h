@@ -7,6 +7,7 @@
 #include "host/http/http.h"
 #include "host/ledger/service.h"
 #include "host/ledger/catchup.h"
+#include "host/ledger/pay.h"
 #include "host/net/join.h"
 #include "host/net/local.h"
 #include "host/net/net.h"
@@ -44,6 +45,7 @@ typedef struct deai_node {
   deai_net *net;
   deai_join *join;
   deai_catchup *catchup;
+  deai_pay *pay;
   uint8_t genesis[DEAI_HASH_BYTES];
   bool announce_asked;
   deai_timer *drain;
@@ -65,7 +67,7 @@ void deai_node_close(deai_node *node);
 /* deai_admin_offering is the service deai.node/1 over this node (host/admin.c): JSON in the body of
    the END, for the command line.
      status · plugins · stop · invite {for_ms, role, grant} -> {code} · members · peers ·
-     account {key} · submit {tx} */
+     account {key} · submit {tx} · wallet · history {from} · claim */
 deai_offering deai_admin_offering(deai_node *node);
 
 #endif

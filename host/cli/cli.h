@@ -50,6 +50,7 @@ cli_command cli_invite;
 cli_command cli_join;
 cli_command cli_member;
 cli_command cli_wallet;
+cli_command cli_wallet_send; /* words: send ACCOUNT COINS */
 cli_command cli_key;
 
 /* cli_fail prints why to stderr and returns the exit code of status. */

@@ -19,6 +19,7 @@
 
 static const char help[] =
     "deai init [--name NAME] [--http HOST:PORT] [--peers HOST:PORT] [--plugin-dir DIR]\n"
+    "          [--hold 1h]    hold time of claims in this network: for audits and objections\n"
     "  makes a data folder (--data): keys, a network of its own, a config with comments.\n"
     "  An existing one is never overwritten. Then: deai up -d\n";
 
@@ -37,8 +38,8 @@ static int32_t make_keys(const char *data, deai_key *keys[3], char *err, uint32_
   return DEAI_OK;
 }
 
-static int32_t make_ledger(const char *data, const char *name, deai_key *keys[3], char *err,
-                           uint32_t err_cap) {
+static int32_t make_ledger(const char *data, const char *name, deai_key *keys[3], uint64_t hold_ms,
+                           char *err, uint32_t err_cap) {
   char folder[4000];
   const deai_platform *platform = deai_platform_system();
   deai_genesis_box *box = NULL;
@@ -47,7 +48,8 @@ static int32_t make_ledger(const char *data, const char *name, deai_key *keys[3]
                                   .node_name = deai_str_of(name),
                                   .time_ms = deai_wall_ms(platform),
                                   .node_cap = NODE_CAP_A_DAY,
-                                  .node_invites = 1};
+                                  .node_invites = 1,
+                                  .hold_ms = hold_ms};
   deai_random(platform, options.id, sizeof options.id);
   memcpy(options.node, deai_key_public(keys[0]), DEAI_KEY_BYTES);
   memcpy(options.wallet, deai_key_public(keys[1]), DEAI_KEY_BYTES);
@@ -121,7 +123,11 @@ int cli_init(cli *line) {
   char err[DEAI_ERR_CAP] = "";
   char path[4000];
   deai_key *keys[3] = {NULL, NULL, NULL};
+  uint64_t hold_ms = 0;
   if (cli_flag(line, "--help")) return cli_usage(help) * 0;
+  const char *hold = cli_option(line, "--hold");
+  if (hold != NULL && (cli_unit(hold, "duration", &hold_ms) != 0 || hold_ms == 0))
+    return cli_usage(help);
   const char *name = cli_option(line, "--name");
   if (name == NULL) name = "node";
   (void)snprintf(path, sizeof path, "%s/keys", line->data);
@@ -133,7 +139,7 @@ int cli_init(cli *line) {
   int32_t status = deai_sign_start(err, sizeof err);
   if (status == DEAI_OK) status = deai_folder_make(line->data, 0700, err, sizeof err);
   if (status == DEAI_OK) status = make_keys(line->data, keys, err, sizeof err);
-  if (status == DEAI_OK) status = make_ledger(line->data, name, keys, err, sizeof err);
+  if (status == DEAI_OK) status = make_ledger(line->data, name, keys, hold_ms, err, sizeof err);
   if (status == DEAI_OK) status = make_config(line, name, err, sizeof err);
   for (int i = 0; i < 3; i++)
     deai_key_free(keys[i]);

@@ -28,7 +28,7 @@ static const char join_help[] =
     "deai join CODE [--name NAME] [--http HOST:PORT] [--peers HOST:PORT] [--plugin-dir DIR]\n"
     "  makes a data folder that belongs to the inviter's network; then: deai up -d\n";
 static const char member_help[] = "deai member list | rm NAME\n";
-static const char wallet_help[] = "deai wallet show | send ACCOUNT COINS\n";
+static const char wallet_help[] = "deai wallet send ACCOUNT COINS\n";
 
 /* ---- invite ---- */
 
@@ -429,33 +429,17 @@ int cli_sign_submit(const cli *line, const char *module, const char *type, const
   return code;
 }
 
-int cli_wallet(cli *line) {
-  char account[64] = "";
+int cli_wallet_send(cli *line) {
+  uint64_t len = 0;
   signing with;
-  const char *verb = line->count > 0 ? line->words[0] : "show";
-  bool send = strcmp(verb, "send") == 0 && line->count == 3;
-  if (!send && !(strcmp(verb, "show") == 0 && line->count <= 1)) return cli_usage(wallet_help);
+  deai_op_transfer transfer = {0};
+  if (deai_base32_get(deai_str_of(line->words[1]), (deai_buf){transfer.to, DEAI_ACCT_BYTES},
+                      &len) != DEAI_OK ||
+      len != DEAI_ACCT_BYTES || cli_unit(line->words[2], "coins", &transfer.amount) != 0)
+    return cli_usage(wallet_help);
   int code = signing_open(line, &with);
-  if (code == 0 && !send) {
-    if (deai_base32_put(deai_bytes_of(with.account, DEAI_ACCT_BYTES), account, sizeof account) !=
-        DEAI_OK)
-      code = 1;
-    if (line->json)
-      (void)printf("{\"account\":\"%s\",\"balance\":%" PRIu64 "}\n", account, with.balance);
-    else
-      (void)printf("account %s\nbalance %" PRIu64 ".%09" PRIu64 " coins\n", account,
-                   with.balance / DEAI_COIN, with.balance % DEAI_COIN);
-  } else if (code == 0) {
-    uint64_t len = 0;
-    deai_op_transfer transfer = {0};
-    if (deai_base32_get(deai_str_of(line->words[1]), (deai_buf){transfer.to, DEAI_ACCT_BYTES},
-                        &len) != DEAI_OK ||
-        len != DEAI_ACCT_BYTES || cli_unit(line->words[2], "coins", &transfer.amount) != 0)
-      code = cli_usage(wallet_help);
-    else
-      code =
-          sign_and_submit(line, &with, "account/1", "transfer", &deai_op_transfer_table, &transfer);
-  }
+  if (code == 0)
+    code = sign_and_submit(line, &with, "account/1", "transfer", &deai_op_transfer_table, &transfer);
   deai_key_free(with.wallet);
   return code;
 }

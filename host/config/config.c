@@ -27,7 +27,11 @@ static const char node_schema[] =
     "\"listen\":{\"type\":\"string\",\"maxLength\":256,\"default\":\"127.0.0.1:8341\"},"
     "\"announce\":{\"type\":\"array\",\"maxItems\":8,\"items\":{\"type\":\"string\"}}}},"
     "\"ledger\":{\"type\":\"object\",\"properties\":{"
-    "\"engine\":{\"type\":\"string\",\"enum\":[\"local\"],\"default\":\"local\"}}},"
+    "\"engine\":{\"type\":\"string\",\"enum\":[\"local\"],\"default\":\"local\"},"
+    "\"deposit\":{\"type\":\"integer\",\"format\":\"coins\",\"minimum\":1,\"default\":1000000000},"
+    "\"claim\":{\"type\":\"integer\",\"format\":\"duration\",\"minimum\":10,"
+    "\"default\":600000},"
+    "\"close_after\":{\"type\":\"integer\",\"format\":\"duration\",\"default\":86400000}}},"
     "\"log\":{\"type\":\"object\",\"properties\":{"
     "\"level\":{\"type\":\"string\",\"enum\":[\"error\",\"warn\",\"info\",\"debug\"],"
     "\"default\":\"info\"},"
@@ -60,7 +64,10 @@ static const deai_field log_rows[] = {
 };
 static const deai_table log_table = DEAI_TABLE_HEAD("log", deai_config_log, log_rows);
 static const deai_field ledger_rows[] = {
+    DEAI_F_UINT(deai_config_ledger, claim, "claim", 10, INT64_MAX),
     DEAI_F_TEXT(deai_config_ledger, engine, "engine", 0, 16),
+    DEAI_F_UINT(deai_config_ledger, deposit, "deposit", 1, INT64_MAX),
+    DEAI_F_UINT(deai_config_ledger, close_after, "close_after", 0, INT64_MAX),
 };
 static const deai_table ledger_table = DEAI_TABLE_HEAD("ledger", deai_config_ledger, ledger_rows);
 static const deai_field node_rows[] = {
@@ -299,8 +306,14 @@ void deai_config_print(const deai_config *config, FILE *out) {
   (void)fprintf(out, "http: { listen: \"%.*s\", auth: %s, per_address: %llu }\n",
                 TEXT(node->http.listen), node->http.auth ? "true" : "false",
                 (unsigned long long)node->http.per_address);
-  (void)fprintf(out, "peers: { listen: \"%.*s\" }\nledger: { engine: %.*s }\n",
-                TEXT(node->peers.listen), TEXT(node->ledger.engine));
+  (void)fprintf(out, "peers: { listen: \"%.*s\" }\n", TEXT(node->peers.listen));
+  (void)fprintf(out,
+                "ledger: { engine: %.*s, deposit: %llu.%09llu, claim: %llums, close_after: %llums "
+                "}\n",
+                TEXT(node->ledger.engine), (unsigned long long)(node->ledger.deposit / 1000000000),
+                (unsigned long long)(node->ledger.deposit % 1000000000),
+                (unsigned long long)node->ledger.claim,
+                (unsigned long long)node->ledger.close_after);
   (void)fprintf(out, "log: { level: %.*s, format: %.*s }\nplugins:\n", TEXT(node->log.level),
                 TEXT(node->log.format));
 #undef TEXT

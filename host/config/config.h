@@ -14,7 +14,7 @@
      plugin_dir: DIR    where plug-ins lie; "storage/blocks" is the file storage-blocks.so
      http:   { listen: 127.0.0.1:8340, hosts: [], auth: false, per_address: 64 }
      peers:  { listen: 127.0.0.1:8341, announce: [] }
-     ledger: { engine: local }
+     ledger: { engine: local, deposit: 1, claim: 10m, close_after: 24h }
      log:    { level: info, format: text }
      plugins:
        storage/blocks: { path, sha256, isolation, optional, memory, ... settings of the plug-in }
@@ -44,7 +44,10 @@ typedef struct deai_config_log {
 } deai_config_log;
 
 typedef struct deai_config_ledger {
+  uint64_t claim; /* ms between two batches of claims */
   deai_str engine;
+  uint64_t deposit;     /* of a new channel, 10^-9 coin */
+  uint64_t close_after; /* ms */
 } deai_config_ledger;
 
 typedef struct deai_config_node {

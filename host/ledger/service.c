@@ -14,9 +14,21 @@
 #define SLICE_BYTES       65536u
 #define BLOCKS_AHEAD_TURN 16u
 
+/* Operations that wait to be signed and submitted, one transaction after the other. */
+typedef struct proposal {
+  struct proposal *next;
+  void *user;
+  deai_ledger_done *done;
+  uint64_t len;
+  uint8_t ops[];
+} proposal;
+
 struct deai_ledger_service {
   deai_ledger_service_options options;
   uint8_t genesis[DEAI_HASH_BYTES];
+  proposal *proposals; /* the first one is on its way when proposing */
+  bool proposing;
+  uint64_t nonce; /* of the one on its way, or the least for the next one */
   struct follower *followers;
   uint64_t height;
 };
@@ -170,52 +182,109 @@ static void do_submit(deai_ledger_service *service, deai_request *request) {
   deai_ledger_service_submit(service, body, deai_request_keep(request), request_submitted);
 }
 
-void deai_ledger_service_propose(deai_ledger_service *service, deai_bytes ops, void *user,
-                                 deai_ledger_done *done) {
-  char err[DEAI_ERR_CAP] = "";
-  uint8_t id[DEAI_HASH_BYTES] = {0};
-  uint8_t account[DEAI_ACCT_BYTES];
-  uint64_t nonce = 0;
-  uint64_t len = 0;
+/* Room to build one transaction in. */
+typedef struct drafting {
+  deai_tx_builder builder;
+  char names[DEAI_TX_OPS_MAX][2][DEAI_NAME_MAX + 1];
+  uint8_t bytes[DEAI_TX_MAX];
+} drafting;
+
+/* draft_ops takes the operations of a CBOR list. */
+static int32_t draft_ops(drafting *draft, deai_bytes ops, char *err, uint32_t err_cap) {
   deai_cbor_reader reader = deai_cbor_reader_of(ops);
   deai_cbor_item head;
-  deai_tx_builder *builder = malloc(sizeof *builder);
-  uint8_t *room = malloc(DEAI_TX_MAX);
-  int32_t status = builder == NULL || room == NULL ? DEAI_ENOMEM : DEAI_OK;
-  if (status == DEAI_OK)
-    status = deai_ledger_nonce(service->options.ledger, deai_key_public(service->options.node),
-                               &nonce, account);
-  if (status == DEAI_OK) status = deai_cbor_next(&reader, &head);
-  if (status == DEAI_OK && head.kind != DEAI_CBOR_ARRAY) status = DEAI_EINVAL;
-  deai_op *list = status == DEAI_OK ? calloc(DEAI_TX_OPS_MAX, sizeof *list) : NULL;
-  char(*names)[2][DEAI_NAME_MAX + 1] =
-      status == DEAI_OK ? calloc(DEAI_TX_OPS_MAX, sizeof *names) : NULL;
-  if (status == DEAI_OK && (list == NULL || names == NULL || head.number > DEAI_TX_OPS_MAX))
-    status = DEAI_ETOOLARGE;
-  if (status == DEAI_OK) deai_tx_start(builder, account, nonce, 0, 0);
+  int32_t status = deai_cbor_next(&reader, &head);
+  if (status == DEAI_OK && (head.kind != DEAI_CBOR_ARRAY || head.number > DEAI_TX_OPS_MAX))
+    status = DEAI_EINVAL;
   for (uint64_t i = 0; status == DEAI_OK && i < head.number; i++) {
+    char(*names)[DEAI_NAME_MAX + 1] = draft->names[i];
     deai_bytes item;
+    deai_op op;
     status = deai_cbor_skip(&reader, &item);
-    if (status == DEAI_OK)
-      status = deai_decode(&deai_op_table, item, &list[i], NULL, err, sizeof err);
+    if (status == DEAI_OK) status = deai_decode(&deai_op_table, item, &op, NULL, err, err_cap);
     if (status != DEAI_OK) break;
-    (void)snprintf(names[i][0], sizeof names[i][0], "%.*s", (int)list[i].module.len,
-                   list[i].module.ptr);
-    (void)snprintf(names[i][1], sizeof names[i][1], "%.*s", (int)list[i].type.len,
-                   list[i].type.ptr);
-    deai_tx_op_raw(builder, names[i][0], names[i][1], list[i].body);
+    (void)snprintf(names[0], sizeof names[0], "%.*s", (int)op.module.len, op.module.ptr);
+    (void)snprintf(names[1], sizeof names[1], "%.*s", (int)op.type.len, op.type.ptr);
+    deai_tx_op_raw(&draft->builder, names[0], names[1], op.body);
   }
-  if (status == DEAI_OK)
-    status = deai_tx_sign(builder, service->genesis, service->options.node,
-                          (deai_buf){room, DEAI_TX_MAX}, &len, err, sizeof err);
-  if (status == DEAI_OK)
-    deai_ledger_service_submit(service, deai_bytes_of(room, len), user, done);
-  else
-    done(user, status, err[0] != 0 ? err : deai_status_text(status), id, 0);
-  free(list);
-  free(names);
-  free(builder);
-  free(room);
+  return status;
+}
+
+/* draft_sign makes the signed transaction of a proposal. The nonce is the ledger's next one, or
+   the one behind the last that was acknowledged: a follower's own ledger may lag behind it. */
+static int32_t draft_sign(deai_ledger_service *service, drafting *draft, deai_bytes ops,
+                          uint64_t *len_out, char *err, uint32_t err_cap) {
+  uint8_t account[DEAI_ACCT_BYTES];
+  uint64_t nonce = 0;
+  int32_t status = deai_ledger_nonce(service->options.ledger,
+                                     deai_key_public(service->options.node), &nonce, account);
+  if (status != DEAI_OK)
+    return deai_err(err, err_cap, status,
+                    "expected an account of this node's key on the ledger, found none");
+  service->nonce = nonce > service->nonce ? nonce : service->nonce;
+  deai_tx_start(&draft->builder, account, service->nonce, 0, 0);
+  status = draft_ops(draft, ops, err, err_cap);
+  if (status != DEAI_OK) return status;
+  return deai_tx_sign(&draft->builder, service->genesis, service->options.node,
+                      (deai_buf){draft->bytes, DEAI_TX_MAX}, len_out, err, err_cap);
+}
+
+static void propose_next(deai_ledger_service *service);
+
+static void propose_over(deai_ledger_service *service, int32_t status, const char *why,
+                         const uint8_t id[DEAI_HASH_BYTES], uint64_t height) {
+  proposal *gone = service->proposals;
+  service->proposals = gone->next;
+  service->proposing = false;
+  gone->done(gone->user, status, why, id, height);
+  free(gone);
+}
+
+static void on_proposed(void *user, int32_t status, const char *why,
+                        const uint8_t id[DEAI_HASH_BYTES], uint64_t height) {
+  deai_ledger_service *service = user;
+  service->nonce = status == DEAI_OK ? service->nonce + 1 : 0;
+  propose_over(service, status, why, id, height);
+  propose_next(service);
+}
+
+/* propose_next sends the first proposal; the next one waits for its answer, so that each has the
+   nonce behind the last. */
+static void propose_next(deai_ledger_service *service) {
+  while (service->proposals != NULL && !service->proposing) {
+    char err[DEAI_ERR_CAP] = "";
+    uint8_t id[DEAI_HASH_BYTES] = {0};
+    uint64_t len = 0;
+    const proposal *first = service->proposals;
+    drafting *draft = malloc(sizeof *draft);
+    int32_t status = DEAI_ENOMEM;
+    service->proposing = true;
+    if (draft != NULL)
+      status =
+          draft_sign(service, draft, deai_bytes_of(first->ops, first->len), &len, err, sizeof err);
+    if (status == DEAI_OK)
+      deai_ledger_service_submit(service, deai_bytes_of(draft->bytes, len), service, on_proposed);
+    else
+      propose_over(service, status, err[0] != 0 ? err : deai_status_text(status), id, 0);
+    free(draft);
+  }
+}
+
+void deai_ledger_service_propose(deai_ledger_service *service, deai_bytes ops, void *user,
+                                 deai_ledger_done *done) {
+  uint8_t id[DEAI_HASH_BYTES] = {0};
+  proposal *made = malloc(sizeof *made + (size_t)ops.len);
+  if (made == NULL) {
+    done(user, DEAI_ENOMEM, "not enough memory", id, 0);
+    return;
+  }
+  *made = (proposal){.user = user, .done = done, .len = ops.len};
+  if (ops.len > 0) memcpy(made->ops, ops.ptr, (size_t)ops.len);
+  proposal **last = &service->proposals;
+  while (*last != NULL)
+    last = &(*last)->next;
+  *last = made;
+  propose_next(service);
 }
 
 /* object_op writes the list of one operation: channel/1 object on the channel of the receipts. */
@@ -405,42 +474,6 @@ void deai_ledger_service_offerings(deai_ledger_service *service, deai_offering o
                            .provider = {service, serve_host}};
 }
 
-/* ---- receipts ---- */
-
-int64_t deai_ledger_service_receipt(void *user, deai_call *call, const deai_receipt *receipt,
-                                    deai_buf out) {
-  (void)call;
-  char err[DEAI_ERR_CAP] = "";
-  deai_ledger_service *service = user;
-  uint64_t len = 0;
-  int32_t status =
-      deai_sign_struct(DEAI_SIGN_RECEIPT, &deai_receipt_table, receipt, service->genesis,
-                       service->options.node, out, &len, err, sizeof err);
-  if (status == DEAI_OK) return (int64_t)len;
-  deai_log(DEAI_LEVEL_ERROR, "ledger", "receipt: %s", err);
-  return status;
-}
-
-int32_t deai_ledger_service_check(void *user, deai_call *call, const uint8_t worker[DEAI_KEY_BYTES],
-                                  const uint8_t in[DEAI_HASH_BYTES], deai_bytes bytes) {
-  deai_ledger_service *service = user;
-  const deai_call_spec *spec = deai_call_about(call);
-  deai_signed signature;
-  deai_receipt receipt;
-  if (deai_decode(&deai_signed_table, bytes, &signature, NULL, NULL, 0) != DEAI_OK ||
-      deai_decode(&deai_receipt_table, signature.body, &receipt, NULL, NULL, 0) != DEAI_OK)
-    return DEAI_EVERIFY;
-  bool ours = memcmp(receipt.payer, deai_key_public(service->options.node), DEAI_KEY_BYTES) == 0;
-  bool theirs = memcmp(receipt.worker, worker, DEAI_KEY_BYTES) == 0 &&
-                memcmp(signature.key, worker, DEAI_KEY_BYTES) == 0;
-  bool this_job = spec->job.len == DEAI_ID_BYTES &&
-                  memcmp(receipt.job, spec->job.ptr, DEAI_ID_BYTES) == 0 &&
-                  memcmp(receipt.in, in, DEAI_HASH_BYTES) == 0;
-  if (!ours || !theirs || !this_job) return DEAI_EVERIFY;
-  return deai_sign_verify(DEAI_SIGN_RECEIPT, service->genesis, signature.body, signature.key,
-                          signature.sig);
-}
-
 /* ---- life ---- */
 
 deai_ledger_service *deai_ledger_service_new(const deai_ledger_service_options *options) {
@@ -457,5 +490,8 @@ void deai_ledger_service_free(deai_ledger_service *service) {
     deai_request_fail(service->followers->request, DEAI_ECANCELLED, "the node stops");
     follower_free(service->followers);
   }
+  uint8_t id[DEAI_HASH_BYTES] = {0};
+  while (service->proposals != NULL)
+    propose_over(service, DEAI_ECANCELLED, "the node stops", id, 0);
   free(service);
 }

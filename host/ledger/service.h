@@ -3,7 +3,6 @@
 
 #include "host/ledger/ledger.h"
 #include "host/provider.h"
-#include "host/settle.h"
 
 /* The ledger as services of the node: deai.ledger/1 for members, guests and plug-ins, and
    deai.host/1 submit, with which plug-ins propose operations that the node key signs.
@@ -41,17 +40,11 @@ void deai_ledger_service_block(deai_ledger_service *service, uint64_t height);
 void deai_ledger_service_submit(deai_ledger_service *service, deai_bytes signed_tx, void *user,
                                 deai_ledger_done *done);
 
-/* deai_ledger_service_propose builds, signs with the node key and submits ops (CBOR list of op). */
+/* deai_ledger_service_propose builds, signs with the node key and submits ops (CBOR list of op).
+   Proposals go one after the other: each has the nonce behind the last. done runs on the loop, also
+   inline. */
 void deai_ledger_service_propose(deai_ledger_service *service, deai_bytes ops, void *user,
                                  deai_ledger_done *done);
-
-/* deai_ledger_service_receipt signs receipts with the node key (settle.h). user is the service. */
-int64_t deai_ledger_service_receipt(void *user, deai_call *call, const deai_receipt *receipt,
-                                    deai_buf out);
-
-/* deai_ledger_service_check judges a member's receipt (settle.h). user is the service. */
-int32_t deai_ledger_service_check(void *user, deai_call *call, const uint8_t worker[DEAI_KEY_BYTES],
-                                  const uint8_t in[DEAI_HASH_BYTES], deai_bytes receipt);
 
 /* deai_ledger_service_free frees it; NULL is allowed. */
 void deai_ledger_service_free(deai_ledger_service *service);

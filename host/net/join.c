@@ -173,9 +173,28 @@ static int32_t join_begin(deai_join *join, deai_request *request, const deai_net
   return DEAI_OK;
 }
 
-static void on_request(void *user, deai_request *request) {
+static void do_channel(deai_join *join, deai_request *request) {
   char err[DEAI_ERR_CAP] = "";
-  deai_join *join = user;
+  uint64_t len = 0;
+  const deai_call_spec *spec = deai_request_about(request);
+  uint8_t *room = malloc(DEAI_HEAD_MAX);
+  int32_t status = room == NULL ? DEAI_ENOMEM : DEAI_OK;
+  if (status == DEAI_OK &&
+      (spec->caller_kind != DEAI_CALLER_PEER || spec->caller_id.len != DEAI_KEY_BYTES))
+    status =
+        deai_err(err, sizeof err, DEAI_EDENIED, "expected channel over a connection of a node");
+  if (status == DEAI_OK)
+    status = join->ops.channel(join->user, spec->caller_id.ptr, deai_request_args(request),
+                               (deai_buf){room, DEAI_HEAD_MAX}, &len, err, sizeof err);
+  if (status == DEAI_OK)
+    deai_request_end(request, DEAI_OK, deai_bytes_of(room, len), (deai_bytes){NULL, 0});
+  else
+    deai_request_fail(request, status, "%s", err[0] != 0 ? err : deai_status_text(status));
+  free(room);
+}
+
+static void do_join(deai_join *join, deai_request *request) {
+  char err[DEAI_ERR_CAP] = "";
   deai_net_join asked;
   deai_node_record record;
   invitation *invite = NULL;
@@ -218,6 +237,13 @@ static void on_request(void *user, deai_request *request) {
   free(memory);
 }
 
+static void on_request(void *user, deai_request *request) {
+  if (deai_str_eq(deai_request_about(request)->method, deai_str_of("channel")))
+    do_channel(user, request);
+  else
+    do_join(user, request);
+}
+
 static int32_t serve(void *user, deai_call *call, char *err) {
   (void)err;
   return deai_request_serve(call, 4096, on_request, user);
@@ -225,6 +251,7 @@ static int32_t serve(void *user, deai_call *call, char *err) {
 
 static int32_t class_of(const void *user, deai_str service, deai_str method) {
   (void)user, (void)service;
+  if (deai_str_eq(method, deai_str_of("channel"))) return DEAI_CLASS_GUEST;
   return deai_str_eq(method, deai_str_of("join")) ? DEAI_CLASS_PUBLIC : -1;
 }
 

@@ -5,7 +5,7 @@
 #include "host/net/net.h"
 #include "host/provider.h"
 
-/* Joining a network: the inviter's side. `deai invite` makes a one-time code of which the node
+/* The service deai.net/1: joining a network, the inviter's side, and net-channel. `deai invite` makes a one-time code of which the node
    keeps
    the hash alone; `join` with that code becomes one transaction {create, member_add, transfer}.
 
@@ -24,6 +24,9 @@ typedef struct deai_join_ops {
   /* propose signs and submits ops (CBOR list of op) and calls done on the loop */
   void (*propose)(void *user, deai_bytes ops, void *done_user, deai_join_done *done);
   deai_bytes (*genesis)(void *user, uint8_t hash[DEAI_HASH_BYTES]);
+  /* channel answers net-channel of a member or guest into out */
+  int32_t (*channel)(void *user, const uint8_t caller[DEAI_KEY_BYTES], deai_bytes args,
+                     deai_buf out, uint64_t *len_out, char *err, uint32_t err_cap);
   void (*account_of)(const uint8_t key[DEAI_KEY_BYTES], uint8_t out[DEAI_ACCT_BYTES]);
 } deai_join_ops;
 

@@ -239,10 +239,25 @@ static void got_closed(void *user, const char *why) {
   peer_over(user, why);
 }
 
+static void got_voucher(void *user, deai_call *call, const deai_signed *voucher) {
+  const peer *who = user;
+  const deai_net *net = who->net;
+  if (net->ops.voucher != NULL) net->ops.voucher(net->options.user, call, voucher);
+}
+
+static int32_t need_voucher(void *user, deai_call *call, deai_signed *voucher_out) {
+  const peer *who = user;
+  const deai_net *net = who->net;
+  if (net->ops.voucher_of == NULL) return 0;
+  return net->ops.voucher_of(net->options.user, call, voucher_out);
+}
+
 static const deai_link_ops peer_ops = {.open = got_call,
                                        .hello = got_hello,
                                        .update = got_update,
                                        .beat = got_beat,
+                                       .voucher = got_voucher,
+                                       .voucher_of = need_voucher,
                                        .closed = got_closed};
 
 /* ---- handshakes ---- */
@@ -508,6 +523,12 @@ int32_t deai_net_serve(deai_net *net, const uint8_t key[DEAI_KEY_BYTES], deai_ca
   peer *who = peer_of(net, key);
   if (who == NULL) return DEAI_EPEER_LOST;
   return deai_link_serve(deai_stream_link(who->stream), call);
+}
+
+void deai_net_pay(deai_net *net, const uint8_t key[DEAI_KEY_BYTES], deai_call *call,
+                  const deai_signed *voucher) {
+  peer *who = peer_of(net, key);
+  if (who != NULL) deai_link_pay(deai_stream_link(who->stream), call, voucher);
 }
 
 static int32_t seam_serve(void *user, const uint8_t key[DEAI_KEY_BYTES], deai_call *call) {

@@ -34,6 +34,10 @@ typedef struct deai_net_ops {
   /* offers calls each for what this node offers, for its record */
   void (*offers)(void *user, void (*each)(void *each_user, deai_str service, deai_bytes args),
                  void *each_user);
+  /* voucher: one came with a part of a call that the member made; voucher_of: the one that a call
+     to a member needs (1, or 0 = none). Both may be NULL. */
+  void (*voucher)(void *user, deai_call *call, const deai_signed *voucher);
+  int32_t (*voucher_of)(void *user, deai_call *call, deai_signed *voucher_out);
   /* connected: HELLO was exchanged (up) or the connection ended. May be NULL. */
   void (*connected)(void *user, const uint8_t key[DEAI_KEY_BYTES], bool up);
 } deai_net_ops;
@@ -75,6 +79,10 @@ void deai_net_seam(deai_net *net, deai_peers *out);
 /* deai_net_serve makes a connected node the callee of call. */
 DEAI_MUST_CHECK int32_t deai_net_serve(deai_net *net, const uint8_t key[DEAI_KEY_BYTES],
                                        deai_call *call);
+
+/* deai_net_pay sends a voucher for a call that a connected node serves; nothing when it is gone. */
+void deai_net_pay(deai_net *net, const uint8_t key[DEAI_KEY_BYTES], deai_call *call,
+                  const deai_signed *voucher);
 
 /* deai_net_recheck asks for the class of everybody again. */
 void deai_net_recheck(deai_net *net);

@@ -607,6 +607,10 @@ void deai_call_drop(deai_call *call, deai_side side, int32_t status, const char 
   call_unref(call);
 }
 
+bool deai_call_cancelled(const deai_call *call) {
+  return call->cancelled;
+}
+
 bool deai_call_ended(const deai_call *call) {
   return call->streams[DEAI_SIDE_CALLEE].sent_end;
 }

@@ -43,6 +43,9 @@ typedef struct route {
   uint32_t rows_tried; /* bit i: row i was tried */
   bool local;          /* the callee is of this node */
   bool placed;
+  bool waits;   /* for deai_router_ready */
+  uint32_t row; /* of a local callee */
+  int32_t last_status;
   uint8_t worker[DEAI_KEY_BYTES];
   uint64_t price_in;
   uint64_t price_out;
@@ -50,7 +53,8 @@ typedef struct route {
   deai_hasher *in_hasher; /* with a job: a of the CALL and its body */
   uint8_t in_hash[DEAI_HASH_BYTES];
   bool in_done;
-  uint8_t *receipt; /* room for the signed receipt */
+  uint8_t *receipt;  /* room for the signed receipt */
+  deai_receipt said; /* what the receipt must say; texts are of the call */
   char tried_text[TRIED_TEXT_MAX];
 } route;
 
@@ -215,7 +219,19 @@ static int32_t admit(route *way, const offer_row *row, char *err, uint32_t err_c
                                    way->price_out, err, err_cap);
 }
 
-static int32_t place_here(route *way, int32_t *last_status) {
+static void refused_here(route *way, int32_t status, const char *why) {
+  way->placed = false;
+  way->last_status = status;
+  tried_add(way, "; here (%s): %s", way->router->rows[way->row]->offering.plugin,
+            why[0] != 0 ? why : deai_status_text(status));
+}
+
+static int32_t serve_here(route *way, char *err) {
+  const deai_provider *provider = &way->router->rows[way->row]->offering.provider;
+  return provider->serve(provider->user, way->call, err);
+}
+
+static int32_t place_here(route *way) {
   deai_router *router = way->router;
   for (uint32_t i = 0; i < router->row_count && may_stay(way); i++) {
     char err[DEAI_ERR_CAP] = "";
@@ -223,17 +239,13 @@ static int32_t place_here(route *way, int32_t *last_status) {
     way->rows_tried |= UINT32_C(1) << i;
     way->local = true;
     way->placed = true;
+    way->row = i;
     memcpy(way->worker, router->own, DEAI_KEY_BYTES);
     int32_t status = admit(way, router->rows[i], err, sizeof err);
-    if (status == DEAI_OK) {
-      const deai_provider *provider = &router->rows[i]->offering.provider;
-      status = provider->serve(provider->user, way->call, err);
-    }
-    if (status == DEAI_OK) return DEAI_OK;
-    way->placed = false;
-    *last_status = status;
-    tried_add(way, "; here (%s): %s", router->rows[i]->offering.plugin,
-              err[0] != 0 ? err : deai_status_text(status));
+    way->waits = status == DEAI_EAGAIN;
+    if (status == DEAI_OK) status = serve_here(way, err);
+    if (status == DEAI_OK || way->waits) return status;
+    refused_here(way, status, err);
   }
   return DEAI_ENOPROVIDER;
 }
@@ -263,7 +275,41 @@ static const deai_peer_offer *next_peer(const route *way, const deai_peer_offer 
   return best;
 }
 
-static int32_t place_away(route *way, int32_t *last_status) {
+static bool priced_away(const route *way) {
+  return !way->local && deai_call_about(way->call)->job.len == DEAI_ID_BYTES &&
+         (way->price_in > 0 || way->price_out > 0);
+}
+
+/* left tells that what a member had of the call is over, without a receipt. */
+static void left(route *way, int32_t status) {
+  const deai_settle *settle = &way->router->settle;
+  if (priced_away(way) && settle->left != NULL) settle->left(settle->user, way->call, status);
+}
+
+static void refused_away(route *way, int32_t status, const char *why) {
+  const uint8_t *key = way->worker;
+  way->placed = false;
+  way->last_status = status;
+  tried_add(way, "; %02x%02x%02x%02x: %s", key[0], key[1], key[2], key[3],
+            why[0] != 0 ? why : deai_status_text(status));
+}
+
+/* serve_away gives the call to the member; what it was to be paid is taken back when it is gone. */
+static int32_t serve_away(route *way) {
+  deai_router *router = way->router;
+  int32_t status = router->peers.serve(router->peers.user, way->worker, way->call);
+  if (status != DEAI_OK) left(way, DEAI_ECANCELLED);
+  return status;
+}
+
+static int32_t pay(route *way, char *err, uint32_t err_cap) {
+  const deai_settle *settle = &way->router->settle;
+  if (!priced_away(way) || settle->pay == NULL) return DEAI_OK;
+  return settle->pay(settle->user, way->call, way->worker, way->price_in, way->price_out, err,
+                     err_cap);
+}
+
+static int32_t place_away(route *way) {
   deai_router *router = way->router;
   const deai_call_spec *spec = deai_call_about(way->call);
   deai_peer_offer list[DEAI_PEERS_MAX];
@@ -272,6 +318,7 @@ static int32_t place_away(route *way, int32_t *last_status) {
       router->peers.list(router->peers.user, spec->service, spec->model, list, DEAI_PEERS_MAX);
   if (count > DEAI_PEERS_MAX) count = DEAI_PEERS_MAX;
   while (way->tried_count < DEAI_PEERS_MAX) {
+    char err[DEAI_ERR_CAP] = "";
     const deai_peer_offer *peer = next_peer(way, list, count);
     if (peer == NULL) return DEAI_ENOPROVIDER;
     memcpy(way->tried[way->tried_count++], peer->key, DEAI_KEY_BYTES);
@@ -280,22 +327,48 @@ static int32_t place_away(route *way, int32_t *last_status) {
     way->placed = true;
     way->price_in = peer->price_in;
     way->price_out = peer->price_out;
-    int32_t status = router->peers.serve(router->peers.user, peer->key, way->call);
-    if (status == DEAI_OK) return DEAI_OK;
-    way->placed = false;
-    *last_status = status;
-    tried_add(way, "; %02x%02x%02x%02x: %s", peer->key[0], peer->key[1], peer->key[2], peer->key[3],
-              deai_status_text(status));
+    int32_t status = pay(way, err, sizeof err);
+    way->waits = status == DEAI_EAGAIN;
+    if (status == DEAI_OK) status = serve_away(way);
+    if (status == DEAI_OK || way->waits) return status;
+    refused_away(way, status, err);
   }
   return DEAI_ENOPROVIDER;
 }
 
+/* place finds the next callee: DEAI_OK, DEAI_EAGAIN when it waits to be paid, or why there is none.
+   */
 static int32_t place(route *way) {
-  int32_t last_status = DEAI_ENOPROVIDER;
   way->units_out = 0;
-  if (place_here(way, &last_status) == DEAI_OK) return DEAI_OK;
-  if (place_away(way, &last_status) == DEAI_OK) return DEAI_OK;
-  return last_status;
+  int32_t status = place_here(way);
+  if (status == DEAI_ENOPROVIDER) status = place_away(way);
+  return status == DEAI_ENOPROVIDER ? way->last_status : status;
+}
+
+static void fail_unplaced(route *way, int32_t status) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  deai_call_fail(way->call, status, "expected a node that offers %.*s%s, found none%s",
+                 (int)spec->service.len, spec->service.ptr,
+                 spec->model.len > 0 ? " with this model" : "", way->tried_text);
+}
+
+void deai_router_ready(deai_call *call, int32_t status, const char *why) {
+  char err[DEAI_ERR_CAP] = "";
+  route *way = deai_call_hook_user(call);
+  if (!way->waits) { /* it runs: it can be paid no longer */
+    if (status != DEAI_OK) deai_call_cancel(call, status);
+    return;
+  }
+  way->waits = false;
+  (void)snprintf(err, sizeof err, "%s", why);
+  if (status == DEAI_OK) status = way->local ? serve_here(way, err) : serve_away(way);
+  if (status == DEAI_OK) return;
+  if (way->local)
+    refused_here(way, status, err);
+  else
+    refused_away(way, status, err);
+  status = place(way);
+  if (status != DEAI_OK && status != DEAI_EAGAIN) fail_unplaced(way, status);
 }
 
 /* ---- hooks ---- */
@@ -310,22 +383,30 @@ static void hook_to_callee(void *user, deai_call *call, const deai_part *part) {
   way->in_done = true; /* the CALL is the first part; later parts are not in the receipt */
 }
 
-static void receipt_add(route *way, deai_part *end) {
+/* receipt_say fills in what both sides know of the work. */
+static void receipt_say(route *way, const deai_part *end) {
   static const uint8_t empty_map = 0xa0;
-  deai_router *router = way->router;
   const deai_call_spec *spec = deai_call_about(way->call);
-  deai_receipt receipt = {.m = spec->method, .s = spec->service, .u_in = spec->units};
-  receipt.out = end->args.len > 0 ? end->args : deai_bytes_of(&empty_map, 1);
-  receipt.u_out = way->units_out;
-  receipt.price = spec->units * way->price_in + way->units_out * way->price_out;
-  memcpy(receipt.in, way->in_hash, DEAI_HASH_BYTES);
-  memcpy(receipt.job, spec->job.ptr, DEAI_ID_BYTES);
-  memcpy(receipt.worker, router->own, DEAI_KEY_BYTES);
   bool from_peer = spec->caller_kind == DEAI_CALLER_PEER && spec->caller_id.len == DEAI_KEY_BYTES;
-  memcpy(receipt.payer, from_peer ? spec->caller_id.ptr : router->own, DEAI_KEY_BYTES);
+  bool failed = end->status != DEAI_OK && end->status != DEAI_ECANCELLED &&
+                end->status != DEAI_ETIMEDOUT && way->units_out == 0;
+  deai_receipt *said = &way->said;
+  *said = (deai_receipt){.m = spec->method, .s = spec->service, .u_in = spec->units};
+  said->out = end->args.len > 0 ? end->args : deai_bytes_of(&empty_map, 1);
+  said->u_out = way->units_out;
+  if (!failed) said->price = spec->units * way->price_in + way->units_out * way->price_out;
+  memcpy(said->in, way->in_hash, DEAI_HASH_BYTES);
+  memcpy(said->job, spec->job.ptr, DEAI_ID_BYTES);
+  memcpy(said->worker, way->worker, DEAI_KEY_BYTES);
+  memcpy(said->payer, from_peer ? spec->caller_id.ptr : way->router->own, DEAI_KEY_BYTES);
+}
+
+static void receipt_add(route *way, deai_part *end) {
+  deai_router *router = way->router;
+  receipt_say(way, end);
   if (way->receipt == NULL) way->receipt = malloc(DEAI_HEAD_MAX);
   if (way->receipt == NULL) return;
-  int64_t len = router->settle.receipt(router->settle.user, way->call, &receipt,
+  int64_t len = router->settle.receipt(router->settle.user, way->call, &way->said,
                                        (deai_buf){way->receipt, DEAI_HEAD_MAX});
   if (len > 0)
     end->receipt = deai_bytes_of(way->receipt, (uint64_t)len);
@@ -335,14 +416,18 @@ static void receipt_add(route *way, deai_part *end) {
 
 static void receipt_check(route *way, deai_part *end) {
   deai_router *router = way->router;
-  if (end->receipt.len == 0) return;
+  if (end->receipt.len == 0) {
+    left(way, end->status);
+    return;
+  }
+  receipt_say(way, end);
   if (router->settle.check != NULL &&
-      router->settle.check(router->settle.user, way->call, way->worker, way->in_hash,
-                           end->receipt) == DEAI_OK)
+      router->settle.check(router->settle.user, way->call, &way->said, end->receipt) == DEAI_OK)
     return;
   deai_log(DEAI_LEVEL_WARN, "router", "a receipt of %02x%02x%02x%02x was refused", way->worker[0],
            way->worker[1], way->worker[2], way->worker[3]);
   end->receipt = (deai_bytes){NULL, 0};
+  left(way, DEAI_EVERIFY);
 }
 
 static int32_t hook_from_callee(void *user, deai_call *call, deai_part *part) {
@@ -356,7 +441,8 @@ static int32_t hook_from_callee(void *user, deai_call *call, deai_part *part) {
   bool priced = way->price_in > 0 || way->price_out > 0;
   bool given = way->local && priced && spec->caller_kind == DEAI_CALLER_PEER && part->units > 0;
   if (given && router->settle.give != NULL) {
-    int32_t status = router->settle.give(router->settle.user, call, way->units_out + part->units);
+    int32_t status =
+        router->settle.give(router->settle.user, call, way->units_out, part->units, way->in_hash);
     if (status != DEAI_OK && !is_end) return status;
   }
   way->units_out += part->units;
@@ -379,8 +465,12 @@ static int32_t hook_retry(void *user, deai_call *call, int32_t status, deai_str 
   if (!worth_another(status)) return status;
   tried_add(way, "; %s: %.*s", way->local ? "here" : "member", (int)(why.len < 200 ? why.len : 200),
             why.ptr);
+  if (way->placed) left(way, status);
+  way->placed = false;
+  way->last_status = status;
   way->in_done = false;
-  return place(way);
+  int32_t placed = place(way);
+  return placed == DEAI_EAGAIN ? DEAI_OK : placed;
 }
 
 static void hook_over(void *user, deai_call *call) {
@@ -440,6 +530,7 @@ static int32_t route_new(deai_router *router, deai_call *call) {
   if (way == NULL) return DEAI_ENOMEM;
   way->router = router;
   way->call = call;
+  way->last_status = DEAI_ENOPROVIDER;
   if (deai_call_about(call)->job.len == DEAI_ID_BYTES) {
     way->in_hasher = deai_hasher_new();
     if (way->in_hasher == NULL) {
@@ -450,11 +541,7 @@ static int32_t route_new(deai_router *router, deai_call *call) {
   router->open_calls++;
   deai_call_hook(call, &hooks, way);
   int32_t status = place(way);
-  if (status == DEAI_OK) return DEAI_OK;
-  deai_call_fail(call, status == DEAI_ENOPROVIDER ? DEAI_ENOPROVIDER : status,
-                 "expected a node that offers %.*s%s, found none%s",
-                 (int)deai_call_about(call)->service.len, deai_call_about(call)->service.ptr,
-                 deai_call_about(call)->model.len > 0 ? " with this model" : "", way->tried_text);
+  if (status != DEAI_OK && status != DEAI_EAGAIN) fail_unplaced(way, status);
   return DEAI_OK;
 }
 

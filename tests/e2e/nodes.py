@@ -230,11 +230,11 @@ class Network:
         """Absolute path of a plug-in of the build that is not among the bundled ones."""
         return os.path.join(BUILD, path)
 
-    def first(self, name, plugins=None, without=(), extra="", up=True):
-        """A node with a network of its own, which orders the ledger."""
+    def first(self, name, plugins=None, without=(), extra="", up=True, init=()):
+        """A node with a network of its own, which orders the ledger; init: more words for init."""
         node = Node(self, name)
         node.deai("--quiet", "init", "--name", name, "--http", "127.0.0.1:0", "--peers",
-                  "127.0.0.1:0")
+                  "127.0.0.1:0", *init)
         return self.add(node, plugins, without, extra, up)
 
     def join(self, name, plugins=None, without=(), grant=0, role="member", inviter=None, extra="",

@@ -26,6 +26,7 @@ const deai_table deai_net_join_end_table =
     DEAI_TABLE_HEAD("net-join-end", deai_net_join_end, join_end_rows);
 
 static const deai_field channel_rows[] = {
+    DEAI_F_STRUCT_OPT(deai_net_channel, v, "v", &deai_signed_table),
     DEAI_F_FIXED(deai_net_channel, ch, "ch", DEAI_ID_BYTES),
 };
 const deai_table deai_net_channel_table =
@@ -33,6 +34,7 @@ const deai_table deai_net_channel_table =
 
 static const deai_field channel_end_rows[] = {
     DEAI_F_LIST_OF(deai_net_channel_end, r, "r", 0, DEAI_NET_RECEIPTS_MAX, &deai_signed_table),
+    DEAI_F_UINT_OPT(deai_net_channel_end, s, "s", 0, UINT64_MAX),
     DEAI_F_STRUCT_OPT(deai_net_channel_end, v, "v", &deai_signed_table),
 };
 const deai_table deai_net_channel_end_table =

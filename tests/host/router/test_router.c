@@ -26,6 +26,11 @@ typedef struct settle_log {
   int32_t admit_status;
   uint64_t price_in;
   uint64_t price_out;
+  uint32_t pays;
+  int32_t pay_status;
+  uint8_t worker[DEAI_KEY_BYTES];
+  uint32_t left;
+  int32_t left_status;
   int32_t give_status;
   uint64_t given;
   uint64_t got;
@@ -101,10 +106,26 @@ static int32_t settle_admit(void *user, deai_call *call, uint64_t price_in, uint
   return deai_err(err, err_cap, money.admit_status, "expected 10, found 3");
 }
 
-static int32_t settle_give(void *user, deai_call *call, uint64_t units_so_far) {
-  (void)user, (void)call;
-  if (money.give_status == DEAI_OK) money.given = units_so_far;
+static int32_t settle_pay(void *user, deai_call *call, const uint8_t worker[DEAI_KEY_BYTES],
+                          uint64_t price_in, uint64_t price_out, char *err, uint32_t err_cap) {
+  (void)user, (void)call, (void)price_in, (void)price_out;
+  money.pays++;
+  memcpy(money.worker, worker, DEAI_KEY_BYTES);
+  if (money.pay_status != DEAI_EPAYMENT) return money.pay_status;
+  return deai_err(err, err_cap, DEAI_EPAYMENT, "expected 20 coins, found 4");
+}
+
+static int32_t settle_give(void *user, deai_call *call, uint64_t given, uint64_t units,
+                           const uint8_t in[DEAI_HASH_BYTES]) {
+  (void)user, (void)call, (void)in;
+  if (money.give_status == DEAI_OK) money.given = given + units;
   return money.give_status;
+}
+
+static void settle_left(void *user, deai_call *call, int32_t status) {
+  (void)user, (void)call;
+  money.left++;
+  money.left_status = status;
 }
 
 static void settle_got(void *user, deai_call *call, uint64_t units_so_far) {
@@ -121,10 +142,11 @@ static int64_t settle_receipt(void *user, deai_call *call, const deai_receipt *r
   return 6;
 }
 
-static int32_t settle_check(void *user, deai_call *call, const uint8_t worker[DEAI_KEY_BYTES],
-                            const uint8_t in[DEAI_HASH_BYTES], deai_bytes receipt) {
-  (void)user, (void)call, (void)worker, (void)in, (void)receipt;
+static int32_t settle_check(void *user, deai_call *call, const deai_receipt *expected,
+                            deai_bytes receipt) {
+  (void)user, (void)call, (void)receipt;
   money.checks++;
+  money.last = *expected;
   return money.check_status;
 }
 
@@ -134,6 +156,8 @@ static void settle_over(void *user, deai_call *call) {
 }
 
 static const deai_settle settle = {.admit = settle_admit,
+                                   .pay = settle_pay,
+                                   .left = settle_left,
                                    .give = settle_give,
                                    .got = settle_got,
                                    .receipt = settle_receipt,

@@ -38,16 +38,21 @@ typedef struct deai_net_join_end {
   deai_list peers; /* deai_signed node records */
 } deai_net_join_end;
 
-typedef struct deai_net_channel {
+typedef struct deai_net_channel { /* has: 0 v */
+  uint64_t has;
+  deai_signed v; /* a voucher of exactly what the receipts come to: nothing is owed */
   uint8_t ch[DEAI_ID_BYTES];
 } deai_net_channel;
+#define DEAI_NET_CHANNEL_HAS_V 1u
 
-typedef struct deai_net_channel_end { /* has: 1 v */
+typedef struct deai_net_channel_end { /* has: 1 s, 2 v */
   uint64_t has;
-  deai_list r;   /* deai_signed receipts of cut tickets */
+  deai_list r;   /* deai_signed receipts since the last exact voucher, the newest ones */
+  uint64_t s;    /* what all receipts of the channel come to */
   deai_signed v; /* the highest voucher the payee holds */
 } deai_net_channel_end;
-#define DEAI_NET_CHANNEL_END_HAS_V 2u
+#define DEAI_NET_CHANNEL_END_HAS_S 2u
+#define DEAI_NET_CHANNEL_END_HAS_V 4u
 
 extern const deai_table deai_invite_table;
 extern const deai_table deai_net_join_table;

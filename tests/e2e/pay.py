@@ -1,0 +1,65 @@
+"""Paid answers: a channel is opened, vouchers go with the tokens, the receipt's price is claimed and
+after the hold time it is exactly what has moved. Without money the answer is refused with amounts.
+"""
+import json
+
+from nodes import check, coins, main, until
+
+PRICE_IN, PRICE_OUT = 1, 2
+GRANT = 5 * 10**9
+PRICES = {"price_in": coins(PRICE_IN), "price_out": coins(PRICE_OUT), "threads": 1}
+QUESTION = "What is photosynthesis?"
+
+
+def wallet(node):
+    return node.deai("--json", "wallet", "show").json()
+
+
+def ask(node, words, code=200, **more):
+    """(status, headers, object) of a chat answer of the model that the node knows."""
+    body = {"model": "default", "messages": [{"role": "user", "content": words}],
+            "temperature": 0, **more}
+    status, headers, data = node.http("/v1/chat/completions", body)
+    check(f"HTTP {code}", status == code, (status, data[:400]))
+    return {k.lower(): v for k, v in headers.items()}, data
+
+
+def total(nodes):
+    """Everything there is, from the accounts of all nodes: each channel's rest is its payer's."""
+    wallets = [wallet(node) for node in nodes]
+    return sum(w["available"] + w["deposits"] for w in wallets)
+
+
+def test(net):
+    a = net.first("a", without=("compute/cpu",), init=("--hold", "1s"))
+    b = net.join("b", plugins={"compute/cpu": PRICES}, grant=5)
+    cid = b.deai("model", "add", net.model()).out.strip()
+    until(lambda: cid in a.models(), 30, "a sees the model")
+    everything = total([a, b])
+    at_b = wallet(b)["available"]
+    check("b has its grant", at_b == GRANT, at_b)
+
+    price = 0
+    for words, most in ((QUESTION, 40), ("Name three colours.", 5), (QUESTION, 100)):
+        headers, data = ask(a, words, max_tokens=most)
+        usage = json.loads(data)["usage"]
+        said = int(headers["x-deai-price"])
+        exact = usage["prompt_tokens"] * PRICE_IN + usage["completion_tokens"] * PRICE_OUT
+        check(f"price of {usage['completion_tokens']} tokens", said == exact, (said, exact))
+        price += said
+    until(lambda: wallet(b)["owed"] == price, 10, "b is owed the price")
+    check("one channel with its deposit", wallet(a)["deposits"] == 10**9, wallet(a))
+    check("nothing held before a claim", wallet(b)["held"] == 0, wallet(b))
+
+    claimed = b.deai("--json", "wallet", "claim").json()
+    check("one claim of exactly the receipts", claimed == {"claims": 1, "amount": price}, claimed)
+    until(lambda: wallet(b)["available"] == at_b + price, 20, "the hold time is over")
+    check("nothing is owed any more", wallet(b)["owed"] == 0 and wallet(b)["held"] == 0, wallet(b))
+    until(lambda: total([a, b]) == everything, 10, "the total is what it was")
+    rows = b.deai("--json", "wallet", "history").json()
+    check("the claim stands in the history",
+          [r["amount"] for r in rows if r["kind"] == "claim"] == [price], rows)
+
+
+if __name__ == "__main__":
+    main(test)
