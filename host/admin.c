@@ -75,9 +75,28 @@ static json_t *status_json(const deai_node *node) {
                    "stopped", (int)head.stopped, "plugins", plugins_json(node));
 }
 
+static void count_row(void *user, const char *plugin, const char *name, uint64_t value) {
+  json_t *counts = user;
+  json_t *own = json_object_get(counts, plugin);
+  if (own == NULL) {
+    own = json_object();
+    (void)json_object_set_new(counts, plugin, own);
+  }
+  (void)json_object_set_new(own, name, json_integer((json_int_t)value));
+}
+
+/* counts_json is what /metrics shows: {plug-in: {name: value}}. */
+static json_t *counts_json(const deai_node *node) {
+  json_t *counts = json_object();
+  deai_metrics_each(node->metrics, count_row, counts);
+  return counts;
+}
+
 static void do_status(deai_node *node, deai_request *request, const json_t *asked) {
   (void)asked;
-  end_json(request, status_json(node));
+  json_t *status = status_json(node);
+  if (status != NULL) (void)json_object_set_new(status, "counts", counts_json(node));
+  end_json(request, status);
 }
 
 static void do_plugins(deai_node *node, deai_request *request, const json_t *asked) {

@@ -71,6 +71,13 @@ char *deai_metrics_text(deai_metrics *metrics) {
   return text;
 }
 
+void deai_metrics_each(deai_metrics *metrics, deai_metrics_row *each, void *user) {
+  (void)pthread_mutex_lock(&metrics->lock);
+  for (uint32_t i = 0; i < metrics->count; i++)
+    each(user, metrics->items[i].plugin, metrics->items[i].name, metrics->items[i].value);
+  (void)pthread_mutex_unlock(&metrics->lock);
+}
+
 void deai_metrics_free(deai_metrics *metrics) {
   if (metrics == NULL) return;
   (void)pthread_mutex_destroy(&metrics->lock);

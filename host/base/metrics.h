@@ -21,6 +21,10 @@ void deai_metrics_set(deai_metrics *metrics, const char *plugin, const char *nam
 /* deai_metrics_text returns all as fresh text (free it), or NULL. */
 char *deai_metrics_text(deai_metrics *metrics);
 
+/* deai_metrics_each calls each for every number; each must not call back into metrics. */
+typedef void deai_metrics_row(void *user, const char *plugin, const char *name, uint64_t value);
+void deai_metrics_each(deai_metrics *metrics, deai_metrics_row *each, void *user);
+
 /* deai_metrics_free frees it; NULL is allowed. */
 void deai_metrics_free(deai_metrics *metrics);
 

@@ -2,6 +2,7 @@
 
 #include "host/base/file.h"
 #include "host/base/hash.h"
+#include "host/base/platform.h"
 #include "host/base/sign.h"
 #include "host/cli/chain.h"
 #include "host/ledger/tx.h"
@@ -281,6 +282,31 @@ void cli_judge_free(cli_judgement *judgement) {
   free(judgement);
 }
 
+/* ---- what follows ---- */
+
+bool cli_judge_own(const cli_judgement *j) {
+  return j->has_wrong && j->wrong >= j->end.n - j->receipt.u_out;
+}
+
+static bool is_replay(const cli_judgement *j) {
+  return deai_str_eq(j->receipt.m, deai_str_of("replay")) != 0;
+}
+
+bool cli_judge_wrong(const cli_judgement *j) {
+  bool said = (j->end.has & DEAI_LM_END_HAS_WRONG) != 0;
+  bool same = said == j->has_wrong && (!said || j->end.wrong == j->wrong);
+  if (!j->recomputed || j->answer_equal) return false;
+  return !j->root_equal || (is_replay(j) ? !same : cli_judge_own(j));
+}
+
+bool cli_judge_audit_wrong(const cli_judgement *j) {
+  const cli_channel *channel = &j->channel;
+  if (!j->recomputed || !channel->audited) return false;
+  return memcmp(channel->audit_root, j->root, DEAI_HASH_BYTES) != 0 ||
+         channel->audit_has_wrong != j->has_wrong ||
+         (j->has_wrong && channel->audit_wrong != j->wrong);
+}
+
 /* ---- recompute ---- */
 
 static void not_recomputed(cli_judgement *j, int32_t status, const char *why) {
@@ -388,6 +414,40 @@ static uint8_t *replay_body(const cli_judgement *j, uint64_t *len_out) {
   return body;
 }
 
+static bool on_generate(void *user, const deai_part *part) {
+  cli_judgement *j = user;
+  deai_lm_end end;
+  if ((part->flags & DEAI_PART_END) == 0 || part->status != DEAI_OK) return true;
+  j->answered_again = deai_decode(&deai_lm_end_table, part->args, &end, NULL, NULL, 0) == DEAI_OK;
+  j->answer_equal =
+      j->answered_again && end.n == j->end.n && memcmp(end.root, j->end.root, DEAI_HASH_BYTES) == 0;
+  return true;
+}
+
+/* answer_again makes the worker's CALL once more when its statement does not fit the tokens of the
+   file: the same answer means that these are not the tokens that it gave. */
+static void answer_again(deai_client *client, deai_bytes provider, cli_judgement *j) {
+  char why[DEAI_ERR_CAP] = "";
+  uint8_t id[DEAI_ID_BYTES];
+  deai_random(deai_platform_system(), id, sizeof id);
+  deai_client_call call = {.service = DEAI_LM_SERVICE,
+                           .method = "generate",
+                           .args = j->file.a,
+                           .body = j->file.body,
+                           .model = j->job.model,
+                           .provider = provider,
+                           .job = deai_bytes_of(id, sizeof id),
+                           .units = j->file.body.len / 4,
+                           .flags = provider.len == 0 ? DEAI_CALL_HERE : 0,
+                           .part = on_generate,
+                           .user = j,
+                           .time_ms = REPLAY_MS};
+  int32_t status = deai_client_run(client, &call, why, sizeof why);
+  if (status == DEAI_OK && j->answered_again) return;
+  j->recomputed = false; /* so nobody can be blamed */
+  not_recomputed(j, status, why[0] != 0 ? why : "the answer could not be made again");
+}
+
 static void replay(deai_client *client, deai_bytes provider, cli_judgement *j) {
   char why[DEAI_ERR_CAP] = "";
   uint64_t len = 0;
@@ -416,6 +476,7 @@ static void replay(deai_client *client, deai_bytes provider, cli_judgement *j) {
   if (status != DEAI_OK) not_recomputed(j, status, why[0] != 0 ? why : deai_status_text(status));
   free(args);
   free(body);
+  if (!is_replay(j) && cli_judge_wrong(j)) answer_again(client, provider, j);
 }
 
 static bool key_of(const char *hex, uint8_t key[DEAI_KEY_BYTES]) {
@@ -447,29 +508,4 @@ void cli_judge_recompute(const cli *line, const char *via, cli_judgement *j) {
   if (loaded && shelve(client, j, "unload", err, sizeof err) != DEAI_OK)
     (void)fprintf(stderr, "deai: the model stays loaded: %s\n", err);
   deai_client_free(client);
-}
-
-/* ---- what follows ---- */
-
-bool cli_judge_own(const cli_judgement *j) {
-  return j->has_wrong && j->wrong >= j->end.n - j->receipt.u_out;
-}
-
-static bool is_replay(const cli_judgement *j) {
-  return deai_str_eq(j->receipt.m, deai_str_of("replay")) != 0;
-}
-
-bool cli_judge_wrong(const cli_judgement *j) {
-  bool said = (j->end.has & DEAI_LM_END_HAS_WRONG) != 0;
-  bool same = said == j->has_wrong && (!said || j->end.wrong == j->wrong);
-  if (!j->recomputed) return false;
-  return !j->root_equal || (is_replay(j) ? !same : cli_judge_own(j));
-}
-
-bool cli_judge_audit_wrong(const cli_judgement *j) {
-  const cli_channel *channel = &j->channel;
-  if (!j->recomputed || !channel->audited) return false;
-  return memcmp(channel->audit_root, j->root, DEAI_HASH_BYTES) != 0 ||
-         channel->audit_has_wrong != j->has_wrong ||
-         (j->has_wrong && channel->audit_wrong != j->wrong);
 }

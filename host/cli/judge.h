@@ -11,6 +11,8 @@
 
      file --> receipt: signature, input hash, units, price --> channel in the block log
           --> replay on this node (or on the one that is named): root, and the sampler's tokens
+          --> they differ: the CALL is made again. The worker's root: the payer put other tokens
+              into the file; another root: the worker is wrong
 
    Threads  one, the program's own
    Memory   A cli_judgement owns what it points to; cli_judge_free frees it. */
@@ -53,6 +55,8 @@ typedef struct cli_judgement {
   bool has_wrong;
   uint64_t wrong;                /* first token that is not the sampler's */
   uint8_t root[DEAI_HASH_BYTES]; /* as recomputed */
+  bool answered_again;           /* something differed: the CALL was made once more */
+  bool answer_equal;             /* and gave the worker\'s root: the file has other tokens */
   uint8_t *memory;
   uint8_t *ids_room;
   uint8_t job_room[8192];

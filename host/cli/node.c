@@ -160,11 +160,42 @@ static bool degraded(json_t *list) {
   return false;
 }
 
+static json_int_t count_of(const json_t *status, const char *name) {
+  const json_t *counts = json_object_get(json_object_get(status, "counts"), "models/answer");
+  return json_integer_value(json_object_get(counts, name));
+}
+
+/* audits_json sums up what the counters of models/answer say of audits. */
+static json_t *audits_json(const json_t *status) {
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "answers", count_of(status, "answers"),
+                   "equal", count_of(status, "audits_equal"), "unequal",
+                   count_of(status, "audits_unequal"), "none", count_of(status, "audits_none"),
+                   "no_second_provider", count_of(status, "audits_alone"), "objections",
+                   count_of(status, "audits_objected"));
+}
+
+static void print_audits(const json_t *audits) {
+  json_int_t equal = json_integer_value(json_object_get(audits, "equal"));
+  json_int_t unequal = json_integer_value(json_object_get(audits, "unequal"));
+  json_int_t none = json_integer_value(json_object_get(audits, "none"));
+  json_int_t alone = json_integer_value(json_object_get(audits, "no_second_provider"));
+  (void)printf("audits   %lld of %lld answers recomputed, %lld equal", (long long)(equal + unequal),
+               (long long)json_integer_value(json_object_get(audits, "answers")), (long long)equal);
+  if (unequal > 0)
+    (void)printf(", %lld UNEQUAL, %lld objections on the ledger", (long long)unequal,
+                 (long long)json_integer_value(json_object_get(audits, "objections")));
+  if (alone > 0) (void)printf("; %lld not audited: no second provider", (long long)alone);
+  if (none > alone) (void)printf("; %lld not audited: the log says why", (long long)(none - alone));
+  (void)putchar('\n');
+}
+
 int cli_status(cli *line) {
   int code = 0;
   json_t *status = cli_json(line, NODE_SERVICE, "status", &code);
   if (status == NULL) return code;
   json_t *plugins = json_object_get(status, "plugins");
+  json_t *audits = audits_json(status);
+  (void)json_object_set_new(status, "audits", audits);
   if (line->json) {
     (void)json_dumpf(status, stdout, JSON_INDENT(2));
     (void)putchar('\n');
@@ -181,6 +212,7 @@ int cli_status(cli *line) {
                  json_string_value(json_object_get(ledger, "engine")),
                  (long long)json_integer_value(json_object_get(ledger, "height")));
     print_plugins(plugins);
+    if (json_integer_value(json_object_get(audits, "answers")) > 0) print_audits(audits);
     (void)printf("Prompts go to the node that works on them and, if drawn, to one auditor.\n");
   }
   code = degraded(plugins) ? CLI_EXIT_DEGRADED : 0;

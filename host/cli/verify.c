@@ -22,8 +22,9 @@ static bool is_replay(const cli_judgement *j) {
   return deai_str_eq(j->receipt.m, deai_str_of("replay")) != 0;
 }
 
-/* side names who is wrong: "worker", "auditor", or NULL. */
+/* side names who is wrong: "worker", "auditor", "payer", or NULL. */
 static const char *side(const cli_judgement *j) {
+  if (j->recomputed && j->answer_equal) return "payer";
   if (cli_judge_wrong(j)) return is_replay(j) ? "auditor" : "worker";
   return cli_judge_audit_wrong(j) ? "auditor" : NULL;
 }
@@ -35,7 +36,8 @@ static bool bad_form(const cli_judgement *j) {
 
 static int exit_of(const cli_judgement *j) {
   bool whole = j->recomputed && j->signature == CLI_GOOD && j->price == CLI_GOOD;
-  if (bad_form(j) || cli_judge_wrong(j)) return CLI_EXIT_WRONG;
+  if (bad_form(j) || cli_judge_wrong(j) || (j->recomputed && j->answer_equal))
+    return CLI_EXIT_WRONG;
   return whole ? 0 : CLI_EXIT_PARTLY;
 }
 
@@ -109,7 +111,10 @@ static void print_result(const cli_judgement *j) {
   }
   (void)printf("root       %s\n", j->root_equal ? "equal" : "UNEQUAL");
   print_token(j);
-  if (wrong != NULL)
+  if (j->answer_equal)
+    (void)printf("WRONG      the payer's side: the worker's receipt is right, and these tokens are "
+                 "not those it gave\n");
+  else if (wrong != NULL)
     (void)printf("WRONG      the %s's side%s\n", wrong,
                  j->root_equal || j->has_wrong
                      ? ""

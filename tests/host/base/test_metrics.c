@@ -35,6 +35,25 @@ START_TEST(drops_names_that_would_break_the_text) {
 }
 END_TEST
 
+static void add_up(void *user, const char *plugin, const char *name, uint64_t value) {
+  ck_assert_str_eq(plugin, "p");
+  ck_assert(strcmp(name, "a") == 0 || strcmp(name, "b") == 0);
+  *(uint64_t *)user += value;
+}
+
+START_TEST(all_numbers_are_walked) {
+  uint64_t sum = 0;
+  deai_metrics *metrics = deai_metrics_new();
+  deai_metrics_each(metrics, add_up, &sum);
+  ck_assert_uint_eq(sum, 0);
+  deai_metrics_set(metrics, "p", "a", 3);
+  deai_metrics_set(metrics, "p", "b", 4);
+  deai_metrics_each(metrics, add_up, &sum);
+  ck_assert_uint_eq(sum, 7);
+  deai_metrics_free(metrics);
+}
+END_TEST
+
 START_TEST(keeps_the_last_value_of_each) {
   deai_metrics *metrics = deai_metrics_new();
   deai_metrics_set(metrics, "storage/blocks", "bytes", 1);
@@ -71,6 +90,7 @@ END_TEST
 int main(void) {
   Suite *suite = suite_create("metrics");
   TCase *tests = tcase_create("numbers");
+  tcase_add_test(tests, all_numbers_are_walked);
   tcase_add_test(tests, drops_names_that_would_break_the_text);
   tcase_add_test(tests, keeps_the_last_value_of_each);
   tcase_add_test(tests, holds_so_many_and_no_more);
