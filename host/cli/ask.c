@@ -213,6 +213,7 @@ static int ask_run(asking *job, deai_client *client, const char *body) {
   if (job->error == NULL) return 0;
   int32_t as = DEAI_ENOPROVIDER;
   if (job->http_status == 400) as = DEAI_EINVAL;
+  if (job->http_status == 402) as = DEAI_EPAYMENT;
   if (job->http_status == 404) as = DEAI_ENOTFOUND;
   if (job->http_status == 429) as = DEAI_EBUSY;
   return cli_fail(as, job->error);

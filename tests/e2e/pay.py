@@ -30,6 +30,22 @@ def total(nodes):
     return sum(w["available"] + w["deposits"] for w in wallets)
 
 
+def poor(net):
+    """A member without coins is told what it costs, what it has and what to do."""
+    node = net.join("poor", without=("compute/cpu",))
+    cid = until(lambda: node.models(), 30, "poor sees the model")[0]
+    body = {"model": cid, "prompt": "Hello", "max_tokens": 3}
+    status, _, data = node.http("/v1/completions", body)
+    error = json.loads(data)["error"]
+    check("HTTP 402 without coins", status == 402, (status, error))
+    text = error["message"]
+    check("the text says expected, found and what to do",
+          "expected at least 0.0000000" in text and "found 0.000000000" in text and
+          "deai wallet show" in text, text)
+    said = node.deai("ask", "--max", "3", "Hello", code=8)
+    check("deai ask: exit code 8 and the same text", "deai wallet show" in said.err, said.err)
+
+
 def test(net):
     a = net.first("a", without=("compute/cpu",), init=("--hold", "1s"))
     b = net.join("b", plugins={"compute/cpu": PRICES}, grant=5)
@@ -59,6 +75,7 @@ def test(net):
     rows = b.deai("--json", "wallet", "history").json()
     check("the claim stands in the history",
           [r["amount"] for r in rows if r["kind"] == "claim"] == [price], rows)
+    poor(net)
 
 
 if __name__ == "__main__":
