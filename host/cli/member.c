@@ -439,7 +439,8 @@ int cli_wallet_send(cli *line) {
     return cli_usage(wallet_help);
   int code = signing_open(line, &with);
   if (code == 0)
-    code = sign_and_submit(line, &with, "account/1", "transfer", &deai_op_transfer_table, &transfer);
+    code =
+        sign_and_submit(line, &with, "account/1", "transfer", &deai_op_transfer_table, &transfer);
   deai_key_free(with.wallet);
   return code;
 }
