@@ -298,11 +298,26 @@ static void do_claim(deai_node *node, deai_request *request, const json_t *asked
   deai_pay_claim(node->pay, deai_request_keep(request), on_claimed);
 }
 
+static void do_close(deai_node *node, deai_request *request, const json_t *asked) {
+  (void)asked;
+  pending_tx *job = malloc(sizeof *job);
+  if (job == NULL) {
+    deai_request_fail(request, DEAI_ENOMEM, "not enough memory");
+    return;
+  }
+  job->request = deai_request_keep(request);
+  if (deai_money_close(node, job, on_tx) > 0) return;
+  deai_request_fail(request, DEAI_ENOTFOUND,
+                    "expected a channel that no job uses and that is not closing, found none");
+  deai_request_drop(request);
+  free(job);
+}
+
 static const admin_method methods[] = {
     {"status", do_status},   {"plugins", do_plugins}, {"stop", do_stop},
     {"invite", do_invite},   {"members", do_members}, {"peers", do_peers},
     {"submit", do_submit},   {"account", do_account}, {"wallet", do_wallet},
-    {"history", do_history}, {"claim", do_claim}};
+    {"history", do_history}, {"claim", do_claim},     {"close", do_close}};
 
 static const admin_method *method_of(deai_str name) {
   for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {

@@ -400,3 +400,47 @@ json_t *deai_money_history(deai_node *node, uint64_t from) {
   return json_pack("{s:o, s:I}", "rows", all.rows, "next",
                    status == DEAI_ENOTFOUND ? (json_int_t)0 : (json_int_t)at);
 }
+
+/* ---- closing ---- */
+
+typedef struct closing {
+  deai_node *node;
+  uint32_t count;
+  uint8_t ids[DEAI_MONEY_CLOSE_MAX][DEAI_ID_BYTES];
+} closing;
+
+static int32_t close_row(void *user, deai_bytes key, deai_bytes value) {
+  _Alignas(16) uint8_t room[REC_ARENA];
+  deai_arena arena = {room, sizeof room, 0};
+  closing *all = user;
+  deai_channel_rec rec;
+  if (all->count == DEAI_MONEY_CLOSE_MAX) return DEAI_EAGAIN;
+  if (key.len != DEAI_ID_BYTES ||
+      deai_decode(&deai_channel_rec_table, value, &rec, &arena, NULL, 0) != DEAI_OK)
+    return DEAI_OK;
+  if (rec.closing == 0 && memcmp(rec.key, deai_key_public(all->node->key), DEAI_KEY_BYTES) == 0 &&
+      deai_pay_release(all->node->pay, key.ptr))
+    memcpy(all->ids[all->count++], key.ptr, DEAI_ID_BYTES);
+  return DEAI_OK;
+}
+
+uint32_t deai_money_close(deai_node *node, void *user, deai_ledger_done *done) {
+  uint8_t room[DEAI_MONEY_CLOSE_MAX * 64];
+  closing all = {.node = node};
+  int32_t status =
+      deai_ledger_each_record(node->ledger, deai_str_of("channel/1"), deai_str_of("channels"),
+                              (deai_bytes){NULL, 0}, &all, close_row);
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  if ((status != DEAI_OK && status != DEAI_EAGAIN) || all.count == 0) return 0;
+  deai_cbor_put_array(&writer, all.count);
+  for (uint32_t i = 0; i < all.count; i++) {
+    deai_op_close op;
+    memcpy(op.ch, all.ids[i], DEAI_ID_BYTES);
+    deai_cbor_put_array(&writer, 3);
+    deai_cbor_put_text(&writer, deai_str_of("channel/1"));
+    deai_cbor_put_text(&writer, deai_str_of("close"));
+    if (deai_encode(&deai_op_close_table, &op, &writer, NULL, 0) != DEAI_OK) return 0;
+  }
+  op_propose(node, deai_bytes_of(room, writer.len), user, done);
+  return all.count;
+}

@@ -10,6 +10,8 @@
 
    Threads  [loop] */
 
+#define DEAI_MONEY_CLOSE_MAX 64u
+
 /* deai_money_open opens DATA/pay and sets the router's settlement. */
 DEAI_MUST_CHECK int32_t deai_money_open(deai_node *node, char *err, uint32_t err_cap);
 
@@ -19,8 +21,13 @@ DEAI_MUST_CHECK int32_t deai_money_open(deai_node *node, char *err, uint32_t err
    channels of this account, less what was paid; owed: receipts of this node not claimed yet. */
 json_t *deai_money_wallet(deai_node *node);
 
-/* deai_money_history returns {rows, next}: what the blocks from height `from` on say of the account;
-   next = the height to ask for then, 0 = that was all. NULL: it cannot be read. */
+/* deai_money_history returns {rows, next}: what the blocks from height `from` on say of the
+   account; next = the height to ask for then, 0 = that was all. NULL: it cannot be read. */
 json_t *deai_money_history(deai_node *node, uint64_t from);
+
+/* deai_money_close closes the channels that this node pays through and that no job uses, at most
+   DEAI_MONEY_CLOSE_MAX at a time; the rest of a deposit is back after its close_after. Returns how
+   many it proposes to close, and then calls done; 0: it does not call done. */
+DEAI_MUST_CHECK uint32_t deai_money_close(deai_node *node, void *user, deai_ledger_done *done);
 
 #endif

@@ -67,7 +67,8 @@ void deai_node_close(deai_node *node);
 /* deai_admin_offering is the service deai.node/1 over this node (host/admin.c): JSON in the body of
    the END, for the command line.
      status · plugins · stop · invite {for_ms, role, grant} -> {code} · members · peers ·
-     account {key} · submit {tx} · wallet · history {from} · claim */
+     account {key} · submit {tx} · wallet · history {from} ·
+     claim · close */
 deai_offering deai_admin_offering(deai_node *node);
 
 #endif

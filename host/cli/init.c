@@ -99,6 +99,8 @@ static int32_t make_config(cli *line, const char *name, char *err, uint32_t err_
                      "  auth: false               # true: an API key is needed\n"
                      "peers:\n"
                      "  listen: %s    # other nodes\n"
+                     "ledger: { deposit: 1, claim: 10m }   # coins of a channel; time between "
+                     "claims\n"
                      "log: { level: info, format: text }\n"
                      "plugins:\n",
                      line->data, line->data, name, folder, http != NULL ? http : "127.0.0.1:8340",

@@ -25,7 +25,7 @@ static const command commands[] = {
     {"invite", cli_invite, "a one-time code for another node"},
     {"join", cli_join, "join a network: deai join CODE"},
     {"member", cli_member, "list, rm NAME"},
-    {"wallet", cli_wallet, "show, send ACCOUNT COINS"},
+    {"wallet", cli_wallet, "show, history, claim, close, send ACCOUNT COINS"},
     {"key", cli_key, "add NAME, list, rm NAME: API keys of the HTTP port"},
     {"ledger", cli_ledger, "status, verify, show, verdict"},
 };

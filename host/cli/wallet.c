@@ -14,6 +14,8 @@ static const char help[] =
     "deai wallet show               what the account of this node has\n"
     "deai wallet history            what the blocks say of it\n"
     "deai wallet claim              claims now what receipts come to (it also happens by itself)\n"
+    "deai wallet close              closes the channels this node pays through; what is left of\n"
+    "                               their deposits is back after close_after\n"
     "deai wallet send ACCOUNT COINS\n"
     "  available: may be spent; held: claimed, paid after the hold time; frozen: under objection;\n"
     "  deposits: in channels to members; owed: receipts of this node that are not claimed yet\n";
@@ -62,6 +64,16 @@ static int claim(const cli *line) {
   if (line->json) return print_json(answer);
   (void)printf("claims     %" PRIu64 "\n", number(answer, "claims"));
   amount_line("amount", number(answer, "amount"));
+  json_decref(answer);
+  return 0;
+}
+
+static int close_channels(const cli *line) {
+  int code = 0;
+  json_t *answer = cli_json_body(line, NODE_SERVICE, "close", "{}", &code);
+  if (answer == NULL) return code;
+  if (line->json) return print_json(answer);
+  (void)printf("block %" PRIu64 "\n", number(answer, "height"));
   json_decref(answer);
   return 0;
 }
@@ -122,5 +134,6 @@ int cli_wallet(cli *line) {
   if (strcmp(verb, "show") == 0) return show(line);
   if (strcmp(verb, "history") == 0) return history(line);
   if (strcmp(verb, "claim") == 0) return claim(line);
+  if (strcmp(verb, "close") == 0) return close_channels(line);
   return cli_usage(help);
 }

@@ -132,6 +132,10 @@ DEAI_MUST_CHECK int32_t deai_pay_channel(deai_pay *pay, const uint8_t caller[DEA
    later. */
 void deai_pay_claim(deai_pay *pay, void *user, deai_pay_claim_done *done);
 
+/* deai_pay_release tells that a channel of this node is about to be closed: false while a job of it
+   is open or owed, else it is looked up on the ledger before it is used again. */
+DEAI_MUST_CHECK bool deai_pay_release(deai_pay *pay, const uint8_t ch[DEAI_ID_BYTES]);
+
 /* deai_pay_totals_get fills *out. */
 void deai_pay_totals_get(deai_pay *pay, deai_pay_totals *out);
 

@@ -88,12 +88,43 @@ static earn_chan *chan_find(const deai_pay *pay, const uint8_t ch[DEAI_ID_BYTES]
   return at;
 }
 
+static void recent_clear(earn_chan *chan) {
+  while (chan->recent != NULL) {
+    kept_receipt *gone = chan->recent;
+    chan->recent = gone->next;
+    free(gone);
+  }
+}
+
+/* chan_drop makes room: a channel that the ledger no longer has is forgotten; its receipts stay
+   on the disk. */
+static bool chan_drop(deai_pay *pay) {
+  for (earn_chan **at = &pay->ins; *at != NULL; at = &(*at)->next) {
+    uint8_t key[1 + DEAI_ID_BYTES] = {'i'};
+    deai_channel_rec rec = {0};
+    earn_chan *gone = *at;
+    if (gone->claiming || jobs_of(pay, gone) > 0) continue;
+    if (pay->ops.channel(pay->options.user, gone->ch, &rec) != DEAI_ENOTFOUND) continue;
+    memcpy(key + 1, gone->ch, DEAI_ID_BYTES);
+    if (deai_purse_put(pay->purse, deai_bytes_of(key, sizeof key), (deai_bytes){NULL, 0}) !=
+        DEAI_OK)
+      return false;
+    deai_purse_sync(pay->purse, NULL, NULL);
+    *at = gone->next;
+    recent_clear(gone);
+    free(gone);
+    return true;
+  }
+  return false;
+}
+
 static earn_chan *chan_make(deai_pay *pay, const uint8_t ch[DEAI_ID_BYTES],
                             const uint8_t payer[DEAI_KEY_BYTES]) {
   uint32_t count = 0;
   for (const earn_chan *at = pay->ins; at != NULL; at = at->next)
     count++;
-  earn_chan *made = count < DEAI_PAY_CHANNELS_MAX ? calloc(1, sizeof *made) : NULL;
+  if (count >= DEAI_PAY_CHANNELS_MAX && !chan_drop(pay)) return NULL;
+  earn_chan *made = calloc(1, sizeof *made);
   if (made == NULL) return NULL;
   made->pay = pay;
   memcpy(made->ch, ch, DEAI_ID_BYTES);
@@ -169,14 +200,6 @@ static void recent_add(earn_chan *chan, deai_bytes receipt) {
     free(*at);
     *at = NULL;
     return;
-  }
-}
-
-static void recent_clear(earn_chan *chan) {
-  while (chan->recent != NULL) {
-    kept_receipt *gone = chan->recent;
-    chan->recent = gone->next;
-    free(gone);
   }
 }
 
@@ -410,6 +433,8 @@ int32_t earn_admit(void *user, deai_call *call, uint64_t price_in, uint64_t pric
   const deai_call_spec *spec = deai_call_about(call);
   if (spec->caller_id.len != DEAI_KEY_BYTES || spec->job.len != DEAI_ID_BYTES)
     return deai_err(err, err_cap, DEAI_EPAYMENT, "expected a member with a job id, found none");
+  if (spec->units == 0 && price_in > 0) /* they are what the prompt costs */
+    return deai_err(err, err_cap, DEAI_EPAYMENT, "expected the units of the prompt, found none");
   earn_job *job = earn_job_of(pay, call);
   if (job != NULL) job_free(pay, job); /* another plug-in of this node takes it over */
   job = job_new(pay, call, price_in, price_out);

@@ -660,6 +660,17 @@ int32_t spend_check(deai_pay *pay, deai_call *call, const deai_receipt *expected
   return DEAI_OK;
 }
 
+bool deai_pay_release(deai_pay *pay, const uint8_t ch[DEAI_ID_BYTES]) {
+  spend_chan *at = pay->outs;
+  while (at != NULL && (!at->has_ch || memcmp(at->ch, ch, DEAI_ID_BYTES) != 0))
+    at = at->next;
+  if (at == NULL) return true;
+  if (!chan_quiet(at) || at->opening || at->topping) return false;
+  at->checked = false;
+  at->unsure = true;
+  return true;
+}
+
 static void job_owed(spend_job *job) {
   char name[9], node[9];
   job->call = NULL;

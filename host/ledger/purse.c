@@ -252,6 +252,11 @@ int32_t deai_purse_open(deai_loop *loop, const char *folder, deai_purse **purse_
     return deai_err(err, err_cap, DEAI_EIO, "%s: expected the records of payments, found: %s",
                     folder, mdb_strerror(code));
   }
+  status = deai_folder_sync(folder, err, err_cap); /* the name of the file is durable as well */
+  if (status != DEAI_OK) {
+    deai_purse_free(purse);
+    return status;
+  }
   *purse_out = purse;
   return DEAI_OK;
 }

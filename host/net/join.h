@@ -5,9 +5,9 @@
 #include "host/net/net.h"
 #include "host/provider.h"
 
-/* The service deai.net/1: joining a network, the inviter's side, and net-channel. `deai invite` makes a one-time code of which the node
-   keeps
-   the hash alone; `join` with that code becomes one transaction {create, member_add, transfer}.
+/* The service deai.net/1: net-channel, and joining a network, the inviter's side. `deai invite`
+   makes a one-time code of which the node keeps the hash alone; `join` with that code becomes one
+   transaction {create, member_add, transfer}.
 
    Threads  [loop]
    Limits   DEAI_INVITES_MAX open invitations; DEAI_JOIN_TRIES wrong codes a minute, then DEAI_EBUSY

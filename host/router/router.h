@@ -57,8 +57,8 @@ void deai_router_on_change(deai_router *router, deai_task_fn *changed, void *use
 deai_call *deai_router_open(void *user, const deai_call_spec *spec, const deai_end_ops *ops,
                             void *end_user);
 
-/* deai_router_ready says how a settlement ended that was DEAI_EAGAIN (settle.h): DEAI_OK, or why the
-   call must be placed elsewhere. With an error for a call that runs: it is cancelled. */
+/* deai_router_ready says how a settlement ended that was DEAI_EAGAIN (settle.h): DEAI_OK, or why
+   the call must be placed elsewhere. With an error for a call that runs: it is cancelled. */
 void deai_router_ready(deai_call *call, int32_t status, const char *why);
 
 /* deai_router_open_calls returns how many calls are open. */

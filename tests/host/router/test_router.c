@@ -617,6 +617,146 @@ START_TEST(the_receipt_of_a_member_is_checked) {
 }
 END_TEST
 
+static deai_call_spec away_spec(void) {
+  deai_call_spec spec = paid_spec();
+  spec.caller_kind = DEAI_CALLER_PLUGIN;
+  spec.caller_class = DEAI_CLASS_LOCAL;
+  spec.flags = DEAI_CALL_AWAY;
+  return spec;
+}
+
+static void priced_members(uint32_t count) {
+  deai_router_settle(router, &settle);
+  deai_router_peers(router, &peers);
+  peer_count = count;
+  for (uint32_t i = 0; i < count; i++)
+    peer_offers[i].price_out = 1 + i;
+}
+
+START_TEST(who_cannot_be_paid_is_left_for_another) {
+  test_end caller;
+  priced_members(2);
+  money.pay_status = DEAI_EPAYMENT;
+  deai_call_spec spec = away_spec();
+  open_call(&caller, &spec);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(money.pays, 2);
+  ck_assert_uint_eq(peer_providers[0].asked + peer_providers[1].asked, 0);
+  ck_assert_int_eq(caller.status, DEAI_EPAYMENT);
+  ck_assert_str_eq(caller.why, "expected a node that offers " LM
+                               ", found none; 10101010: expected 20 coins, found 4; 20202020: "
+                               "expected 20 coins, found 4");
+}
+END_TEST
+
+START_TEST(a_call_waits_until_it_can_be_paid) {
+  test_end caller;
+  priced_members(1 + (uint32_t)_i);
+  money.pay_status = DEAI_EAGAIN;
+  deai_call_spec spec = away_spec();
+  open_call(&caller, &spec);
+  ck_assert_int_eq(test_send(&caller, "prompt", 0, DEAI_PART_END, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(peer_providers[0].asked, 0);
+  money.pay_status = DEAI_OK;
+  deai_router_ready(caller.call, _i == 0 ? DEAI_OK : DEAI_EPAYMENT, "no coins");
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(peer_providers[_i].asked, 1);
+  ck_assert_uint_eq(last_end()->last_len, 6);
+  ck_assert_mem_eq(money.worker, peer_keys[_i], DEAI_KEY_BYTES);
+  end_well();
+  ck_assert_int_eq(caller.status, DEAI_OK);
+  ck_assert_uint_eq(money.left, 1); /* this END had no receipt */
+}
+END_TEST
+
+START_TEST(a_call_that_waits_may_be_given_up) {
+  test_end caller;
+  priced_members(1);
+  money.pay_status = DEAI_EAGAIN;
+  deai_call_spec spec = away_spec();
+  open_call(&caller, &spec);
+  deai_call_cancel(caller.call, DEAI_ECANCELLED);
+  deai_loop_drain(loop);
+  ck_assert_int_eq(caller.status, DEAI_ECANCELLED);
+  ck_assert_uint_eq(money.over, 1);
+  ck_assert_uint_eq(deai_router_open_calls(router), 0);
+}
+END_TEST
+
+START_TEST(a_payee_may_have_to_wait_for_the_ledger) {
+  uint8_t room[256];
+  test_end caller;
+  deai_router_settle(router, &settle);
+  deai_router_describe(router, "a/one", deai_str_of(LM),
+                       deai_bytes_of(room, lm_offer(room, sizeof room, 2, 3)));
+  deai_router_enable(router, "b/two", false);
+  money.admit_status = DEAI_EAGAIN;
+  deai_call_spec spec = paid_spec();
+  open_call(&caller, &spec);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(local_providers[0].asked, 0);
+  deai_router_ready(caller.call, _i == 0 ? DEAI_OK : DEAI_EPAYMENT, "expected a channel");
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(local_providers[0].asked, _i == 0 ? 1 : 0);
+  if (_i == 0) {
+    end_well();
+    return;
+  }
+  ck_assert_int_eq(caller.status, DEAI_EPAYMENT);
+  ck_assert_ptr_nonnull(strstr(caller.why, "here (a/one): expected a channel"));
+  ck_assert_uint_eq(money.receipts, 0);
+}
+END_TEST
+
+START_TEST(a_lost_member_left_without_a_receipt) {
+  test_end caller;
+  priced_members(2);
+  deai_call_spec spec = away_spec();
+  open_call(&caller, &spec);
+  ck_assert_int_eq(send_units(4, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  test_drop(last_end(), DEAI_EPEER_LOST, "lost");
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(money.left, 1);
+  ck_assert_int_eq(money.left_status, DEAI_EPEER_LOST);
+  ck_assert_uint_eq(money.checks, 0);
+}
+END_TEST
+
+START_TEST(a_call_that_can_be_paid_no_longer_is_cancelled) {
+  test_end caller;
+  priced_members(1);
+  deai_call_spec spec = away_spec();
+  open_call(&caller, &spec);
+  ck_assert_int_eq(send_units(4, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  deai_router_ready(caller.call, DEAI_EPAYMENT, "no coins");
+  deai_loop_drain(loop);
+  ck_assert_int_eq(caller.status, DEAI_EPAYMENT);
+  ck_assert_uint_eq(last_end()->cancels, 1);
+  end_well();
+}
+END_TEST
+
+START_TEST(a_failure_before_the_first_unit_is_free) {
+  uint8_t room[256];
+  test_end caller;
+  deai_router_settle(router, &settle);
+  deai_router_describe(router, "a/one", deai_str_of(LM),
+                       deai_bytes_of(room, lm_offer(room, sizeof room, 2, 3)));
+  deai_router_enable(router, "b/two", false);
+  deai_call_spec spec = paid_spec();
+  open_call(&caller, &spec);
+  ck_assert_int_eq(test_send(&caller, "prompt", 0, DEAI_PART_END, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  ck_assert_int_eq(test_send(last_end(), NULL, 0, DEAI_PART_END, DEAI_EINVAL), DEAI_OK);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(money.receipts, 1);
+  ck_assert_uint_eq(money.last.price, 0);
+}
+END_TEST
+
 /* ---- origin ---- */
 
 START_TEST(a_call_inside_a_call_carries_an_origin_and_no_more_time) {
@@ -664,6 +804,13 @@ int main(void) {
   tcase_add_test(tests, a_priced_call_is_metered_and_receipted);
   tcase_add_test(tests, prices_without_a_settlement_cost_nothing);
   tcase_add_loop_test(tests, the_receipt_of_a_member_is_checked, 0, 2);
+  tcase_add_test(tests, who_cannot_be_paid_is_left_for_another);
+  tcase_add_loop_test(tests, a_call_waits_until_it_can_be_paid, 0, 2);
+  tcase_add_test(tests, a_call_that_waits_may_be_given_up);
+  tcase_add_loop_test(tests, a_payee_may_have_to_wait_for_the_ledger, 0, 2);
+  tcase_add_test(tests, a_lost_member_left_without_a_receipt);
+  tcase_add_test(tests, a_call_that_can_be_paid_no_longer_is_cancelled);
+  tcase_add_test(tests, a_failure_before_the_first_unit_is_free);
   tcase_add_test(tests, a_call_inside_a_call_carries_an_origin_and_no_more_time);
   suite_add_tcase(suite, tests);
   return testing_run(suite);
