@@ -92,7 +92,8 @@ static int bench(const lm_model *model, const lm_engine_config *config, lm_engin
   }
   deai_str name = lm_model_name(model);
   printf("{\"engine\": \"deai\", \"model\": \"%.*s\", \"device\": \"%s\", \"threads\": %u, "
-         "\"prompt\": %u, \"first_token_ms\": %.0f, \"decode_tok_s\": %.1f, \"prefill_tok_s\": %.1f, \"pss_mb\": %.1f}\n",
+         "\"prompt\": %u, \"first_token_ms\": %.0f, \"decode_tok_s\": %.1f, \"prefill_tok_s\": "
+         "%.1f, \"pss_mb\": %.1f}\n",
          (int)name.len, name.ptr, lm_engine_describe(engine), config->backend.threads, PROMPT,
          first * 1e3, 1.0 / best_write, PROMPT / best_read, (double)resident_kb("Pss:") / 1024.0);
   return 0;

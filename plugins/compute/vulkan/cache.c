@@ -41,8 +41,8 @@ int32_t lm_vk_cache_open(lm_backend *backend, uint32_t positions, lm_cache **cac
   cache->sets = calloc(layers, sizeof *cache->sets);
   int32_t status = cache->views == NULL || cache->sets == NULL ? DEAI_ENOMEM : DEAI_OK;
   if (status == DEAI_OK)
-    status = lm_vk_buffer_open(&backend->device, lm_vk_cache_bytes(backend, positions),
-                               LM_VK_LOCAL, &cache->memory);
+    status = lm_vk_buffer_open(&backend->device, lm_vk_cache_bytes(backend, positions), LM_VK_LOCAL,
+                               &cache->memory);
   if (status == DEAI_OK) status = open_layers(cache);
   if (status != DEAI_OK) {
     lm_vk_cache_close(cache);

@@ -15,9 +15,6 @@
 static const uint32_t embed_code[] =
 #include "embed.spv.h"
     ;
-static const uint32_t norm_code[] =
-#include "norm.spv.h"
-    ;
 static const uint32_t matmul_code[] =
 #include "matmul.spv.h"
     ;
@@ -31,7 +28,6 @@ const uint32_t *lm_vk_shader_code(lm_vk_shader shader, size_t *count_out) {
     size_t count;
   } table[LM_VK_SHADER_COUNT] = {
       [LM_VK_EMBED] = {embed_code, sizeof embed_code / sizeof embed_code[0]},
-      [LM_VK_NORM] = {norm_code, sizeof norm_code / sizeof norm_code[0]},
       [LM_VK_MATMUL] = {matmul_code, sizeof matmul_code / sizeof matmul_code[0]},
       [LM_VK_ATTEND] = {attend_code, sizeof attend_code / sizeof attend_code[0]}};
   *count_out = table[shader].count;
@@ -40,16 +36,20 @@ const uint32_t *lm_vk_shader_code(lm_vk_shader shader, size_t *count_out) {
 
 int32_t lm_vk_status(VkResult result) {
   switch (result) {
-  case VK_SUCCESS: return DEAI_OK;
+  case VK_SUCCESS:
+    return DEAI_OK;
   case VK_ERROR_OUT_OF_HOST_MEMORY:
   case VK_ERROR_OUT_OF_DEVICE_MEMORY:
   case VK_ERROR_OUT_OF_POOL_MEMORY:
-  case VK_ERROR_TOO_MANY_OBJECTS: return DEAI_ENOMEM;
+  case VK_ERROR_TOO_MANY_OBJECTS:
+    return DEAI_ENOMEM;
   case VK_ERROR_INCOMPATIBLE_DRIVER:
   case VK_ERROR_FEATURE_NOT_PRESENT:
   case VK_ERROR_EXTENSION_NOT_PRESENT:
-  case VK_ERROR_FORMAT_NOT_SUPPORTED: return DEAI_EUNSUPPORTED;
-  default: return DEAI_EIO; /* lost, no answer in time, or what cannot happen */
+  case VK_ERROR_FORMAT_NOT_SUPPORTED:
+    return DEAI_EUNSUPPORTED;
+  default:
+    return DEAI_EIO; /* lost, no answer in time, or what cannot happen */
   }
 }
 
@@ -72,11 +72,16 @@ static int32_t open_instance(lm_vk_device *d, lm_error *error) {
 
 static uint32_t rank_of(VkPhysicalDeviceType type) {
   switch (type) {
-  case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 5;
-  case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 4;
-  case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return 3;
-  case VK_PHYSICAL_DEVICE_TYPE_OTHER: return 2;
-  default: return 1;
+  case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+    return 5;
+  case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+    return 4;
+  case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+    return 3;
+  case VK_PHYSICAL_DEVICE_TYPE_OTHER:
+    return 2;
+  default:
+    return 1;
   }
 }
 
@@ -139,8 +144,8 @@ static int32_t check_features(const lm_vk_device *d, uint32_t push_bytes, lm_err
                                    .pNext = &features};
   VkPhysicalDeviceVulkan12Properties more = {
       .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
-  VkPhysicalDeviceProperties2 properties = {
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &more};
+  VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                            .pNext = &more};
   vkGetPhysicalDeviceFeatures2(d->physical, &all);
   vkGetPhysicalDeviceProperties2(d->physical, &properties);
   if (!features.bufferDeviceAddress) return lacks(d, "bufferDeviceAddress", error);
@@ -217,10 +222,11 @@ static VkResult open_set_layout(lm_vk_device *d, uint32_t set, const VkDescripto
 static VkResult open_layouts(lm_vk_device *d, uint32_t push_bytes) {
   static const VkDescriptorType texels = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
   static const VkDescriptorType words = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-  const VkDescriptorType job[] = {texels, words, texels, words, words};
+  static const VkDescriptorType image = VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER;
+  const VkDescriptorType job[] = {texels, words, texels, texels, words, image};
   const VkDescriptorType matrix[] = {texels, texels, words};
   const VkDescriptorType cache[] = {texels};
-  VkResult result = open_set_layout(d, 0, job, 5);
+  VkResult result = open_set_layout(d, 0, job, 6);
   if (result == VK_SUCCESS) result = open_set_layout(d, 1, matrix, 3);
   if (result == VK_SUCCESS) result = open_set_layout(d, 2, cache, 1);
   if (result != VK_SUCCESS) return result;
@@ -266,8 +272,7 @@ int32_t lm_vk_open(const char *name, uint32_t push_bytes, lm_vk_device *d, lm_er
     vkGetPhysicalDeviceMemoryProperties(d->physical, &d->memory);
     VkResult result = open_all(d, push_bytes);
     status = lm_vk_status(result);
-    if (status == DEAI_OK)
-      status = lm_vk_buffer_open(d, LM_VK_STAGING, LM_VK_SHARED, &d->staging);
+    if (status == DEAI_OK) status = lm_vk_buffer_open(d, LM_VK_STAGING, LM_VK_SHARED, &d->staging);
     if (status != DEAI_OK)
       (void)lm_fail(error, status, "vulkan: %.64s could not be opened (%d)",
                     d->properties.deviceName, (int)result);
@@ -334,8 +339,8 @@ int32_t lm_vk_buffer_open(lm_vk_device *d, uint64_t bytes, lm_vk_place place, lm
       .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
       .size = bytes,
       .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-               VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-               (place == LM_VK_LOCAL ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+               VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+               (place == LM_VK_LOCAL ? VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT |
                                            VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT
                                      : 0u)};
   *b = (lm_vk_buffer){.bytes = bytes};
@@ -379,12 +384,12 @@ int32_t lm_vk_upload(lm_vk_device *d, const lm_vk_buffer *buffer, uint64_t offse
 
 int32_t lm_vk_view_open(lm_vk_device *d, const lm_vk_buffer *buffer, uint64_t offset,
                         uint64_t bytes, bool floating, VkBufferView *view_out) {
-  const VkBufferViewCreateInfo info = {
-      .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
-      .buffer = buffer->buffer,
-      .format = floating ? VK_FORMAT_R32G32B32A32_SFLOAT : VK_FORMAT_R32G32B32A32_UINT,
-      .offset = offset,
-      .range = bytes};
+  const VkBufferViewCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                       .buffer = buffer->buffer,
+                                       .format = floating ? VK_FORMAT_R32G32B32A32_SFLOAT
+                                                          : VK_FORMAT_R32G32B32A32_UINT,
+                                       .offset = offset,
+                                       .range = bytes};
   *view_out = VK_NULL_HANDLE;
   if (bytes / LM_VK_TEXEL > d->properties.limits.maxTexelBufferElements) return DEAI_EUNSUPPORTED;
   return lm_vk_status(vkCreateBufferView(d->device, &info, NULL, view_out));
@@ -411,8 +416,7 @@ int32_t lm_vk_pipeline_open(lm_vk_device *d, lm_vk_shader shader, const lm_vk_co
                 .pSpecializationInfo = &special},
       .layout = d->layout};
   *pipeline_out = VK_NULL_HANDLE;
-  return lm_vk_status(
-      vkCreateComputePipelines(d->device, d->cache, 1, &info, NULL, pipeline_out));
+  return lm_vk_status(vkCreateComputePipelines(d->device, d->cache, 1, &info, NULL, pipeline_out));
 }
 
 int32_t lm_vk_begin(lm_vk_device *d) {

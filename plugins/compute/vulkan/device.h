@@ -43,7 +43,6 @@ typedef struct lm_vk_buffer {
 
 typedef enum lm_vk_shader {
   LM_VK_EMBED,
-  LM_VK_NORM,
   LM_VK_MATMUL,
   LM_VK_ATTEND,
   LM_VK_SHADER_COUNT

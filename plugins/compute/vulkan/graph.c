@@ -6,12 +6,13 @@
 
 #include "host/base/banned.h"
 
-#define JOB_WORDS   8u /* of a column, job.glsl */
-#define JOB_ORDER   (JOB_WORDS * LM_COLUMNS_MAX)
-#define JOB_WANTED  (JOB_ORDER + LM_COLUMNS_MAX)
-#define JOB_ALL     (JOB_WANTED + LM_COLUMNS_MAX)
-#define ACT_TEXELS  3u /* of a block of activations */
-#define SLOTS_LAYER 4u /* words for the largest d, times columns: two norms, attention, gate */
+#define JOB_WORDS    8u /* of a column, job.glsl; the places below are texels */
+#define JOB_ORDER    (2 * LM_COLUMNS_MAX)
+#define JOB_WANTED   (JOB_ORDER + LM_COLUMNS_MAX)
+#define JOB_ALL      (JOB_WANTED + LM_COLUMNS_MAX)
+#define JOB_UNWANTED UINT32_MAX
+#define ACT_TEXELS   3u /* of a block of activations */
+#define SLOTS_LAYER  4u /* words for the largest d, times columns: two norms, attention, gate */
 
 /* ---- descriptors ---- */
 
@@ -21,7 +22,7 @@ int32_t lm_vk_pool_open(lm_vk_device *device, uint32_t sets, uint32_t texels, ui
                                         {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, words}};
   const VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                            .maxSets = sets,
-                                           .poolSizeCount = words > 0 ? 2 : 1,
+                                           .poolSizeCount = words > 0 ? 3 : 1,
                                            .pPoolSizes = sizes};
   *pool_out = VK_NULL_HANDLE;
   return lm_vk_status(vkCreateDescriptorPool(device->device, &info, NULL, pool_out));
@@ -29,23 +30,32 @@ int32_t lm_vk_pool_open(lm_vk_device *device, uint32_t sets, uint32_t texels, ui
 
 int32_t lm_vk_set_open(lm_vk_device *device, VkDescriptorPool pool, uint32_t set,
                        VkDescriptorSet *set_out) {
-  const VkDescriptorSetAllocateInfo info = {.sType =
-                                                VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+  const VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
                                             .descriptorPool = pool,
                                             .descriptorSetCount = 1,
                                             .pSetLayouts = &device->set_layouts[set]};
   return lm_vk_status(vkAllocateDescriptorSets(device->device, &info, set_out));
 }
 
-void lm_vk_set_texels(lm_vk_device *device, VkDescriptorSet set, uint32_t binding,
-                      VkBufferView view) {
+static void set_view(lm_vk_device *device, VkDescriptorSet set, uint32_t binding, VkBufferView view,
+                     VkDescriptorType type) {
   const VkWriteDescriptorSet write = {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                       .dstSet = set,
                                       .dstBinding = binding,
                                       .descriptorCount = 1,
-                                      .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
+                                      .descriptorType = type,
                                       .pTexelBufferView = &view};
   vkUpdateDescriptorSets(device->device, 1, &write, 0, NULL);
+}
+
+void lm_vk_set_texels(lm_vk_device *device, VkDescriptorSet set, uint32_t binding,
+                      VkBufferView view) {
+  set_view(device, set, binding, view, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER);
+}
+
+void lm_vk_set_image(lm_vk_device *device, VkDescriptorSet set, uint32_t binding,
+                     VkBufferView view) {
+  set_view(device, set, binding, view, VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER);
 }
 
 void lm_vk_set_words(lm_vk_device *device, VkDescriptorSet set, uint32_t binding,
@@ -85,6 +95,8 @@ static lm_vk_places places_of(const lm_shape *s) {
   at += slot_words(s);
   p.faults = (uint32_t)at;
   at += LM_COLUMNS_MAX;
+  p.tickets = (uint32_t)at;
+  at += (2 * s->layers + 1) * LM_COLUMNS_MAX;
   p.scores = (uint32_t)at;
   p.score_words = one * LM_COLUMNS_MAX < LM_VK_SCORES / 4 ? one * LM_COLUMNS_MAX
                   : one < LM_VK_SCORES / 4                ? LM_VK_SCORES / 4
@@ -122,11 +134,9 @@ static int32_t open_tables(lm_backend *b) {
   if (all == NULL) return DEAI_ENOMEM;
   fill_tables(b, all);
   int32_t status = lm_vk_buffer_open(&b->device, count * sizeof *all, LM_VK_LOCAL, &b->tables);
+  if (status == DEAI_OK) status = lm_vk_upload(&b->device, &b->tables, 0, all, count * sizeof *all);
   if (status == DEAI_OK)
-    status = lm_vk_upload(&b->device, &b->tables, 0, all, count * sizeof *all);
-  if (status == DEAI_OK)
-    status = lm_vk_view_open(&b->device, &b->tables, 0, count * sizeof *all, true,
-                             &b->tables_view);
+    status = lm_vk_view_open(&b->device, &b->tables, 0, count * sizeof *all, true, &b->tables_view);
   free(all);
   return status;
 }
@@ -137,11 +147,13 @@ static int32_t open_room(lm_backend *b) {
   b->places = places_of(s);
   int32_t status = lm_vk_buffer_open(&b->device, b->places.bytes, LM_VK_LOCAL, &b->work);
   if (status == DEAI_OK)
-    status = lm_vk_view_open(&b->device, &b->work, 0, (uint64_t)b->places.slots * 4, false,
+    status = lm_vk_view_open(&b->device, &b->work, 0, (uint64_t)b->places.scores * 4, false,
                              &b->work_view);
   if (status == DEAI_OK) status = open_tables(b);
   if (status == DEAI_OK)
-    status = lm_vk_buffer_open(&b->device, JOB_ALL * 4, LM_VK_SHARED, &b->job);
+    status = lm_vk_buffer_open(&b->device, JOB_ALL * LM_VK_TEXEL, LM_VK_SHARED, &b->job);
+  if (status == DEAI_OK)
+    status = lm_vk_view_open(&b->device, &b->job, 0, b->job.bytes, false, &b->job_view);
   if (status == DEAI_OK) status = lm_vk_buffer_open(&b->device, result, LM_VK_SHARED, &b->result);
   return status;
 }
@@ -149,15 +161,15 @@ static int32_t open_room(lm_backend *b) {
 static int32_t open_set(lm_backend *b) {
   lm_vk_device *d = &b->device;
   uint32_t matrices = b->shape->layers * LM_VK_WEIGHTS + 2;
-  int32_t status =
-      lm_vk_pool_open(d, matrices + 1, 2 * matrices + 2, matrices + 3, &b->pool);
+  int32_t status = lm_vk_pool_open(d, matrices + 1, 2 * matrices + 3, matrices + 2, &b->pool);
   if (status == DEAI_OK) status = lm_vk_set_open(d, b->pool, 0, &b->set);
   if (status != DEAI_OK) return status;
   lm_vk_set_texels(d, b->set, 0, b->work_view);
   lm_vk_set_words(d, b->set, 1, &b->work);
   lm_vk_set_texels(d, b->set, 2, b->tables_view);
-  lm_vk_set_words(d, b->set, 3, &b->job);
+  lm_vk_set_texels(d, b->set, 3, b->job_view);
   lm_vk_set_words(d, b->set, 4, &b->result);
+  lm_vk_set_image(d, b->set, 5, b->work_view);
   return DEAI_OK;
 }
 
@@ -183,16 +195,15 @@ static int32_t matmul_pipeline(lm_backend *b, lm_vk_kind kind, uint32_t format, 
   }
   if (b->made_count == LM_VK_MADE_MAX) return DEAI_EINTERNAL;
   int32_t status = lm_vk_pipeline_open(&b->device, LM_VK_MATMUL, &constants, pipeline_out);
-  if (status == DEAI_OK)
-    b->made[b->made_count++] = (lm_vk_made){constants, *pipeline_out};
+  if (status == DEAI_OK) b->made[b->made_count++] = (lm_vk_made){constants, *pipeline_out};
   return status;
 }
 
 static int32_t open_step(lm_backend *b, const lm_matrix *const *parts, uint32_t count,
                          lm_vk_kind kind, lm_vk_step *step, lm_error *error) {
   lm_vk_device *d = &b->device;
-  int32_t status = lm_vk_matrix_open(d, b->model, parts, count, kind == LM_VK_GATE, &step->matrix,
-                                     error);
+  int32_t status =
+      lm_vk_matrix_open(d, b->model, parts, count, kind == LM_VK_GATE, &step->matrix, error);
   if (status != DEAI_OK) return status;
   status = lm_vk_set_open(d, b->pool, 1, &step->set);
   if (status == DEAI_OK) {
@@ -230,8 +241,7 @@ static int32_t open_weights(lm_backend *b, lm_error *error) {
   int32_t status = DEAI_OK;
   for (uint32_t layer = 0; status == DEAI_OK && layer < b->shape->layers; layer++)
     status = open_layer(b, layer, error);
-  if (status == DEAI_OK)
-    status = open_step(b, &embedding, 1, LM_VK_LOGITS, &b->embedding, error);
+  if (status == DEAI_OK) status = open_step(b, &embedding, 1, LM_VK_LOGITS, &b->embedding, error);
   if (status == DEAI_OK && output != embedding)
     status = open_step(b, &output, 1, LM_VK_LOGITS, &b->output, error);
   else
@@ -240,11 +250,8 @@ static int32_t open_weights(lm_backend *b, lm_error *error) {
 }
 
 static int32_t open_pipelines(lm_backend *b) {
-  lm_vk_constants constants =
-      constants_of(b, LM_VK_QKV, (uint32_t)b->embedding.matrix.format, 1);
+  lm_vk_constants constants = constants_of(b, LM_VK_QKV, (uint32_t)b->embedding.matrix.format, 1);
   int32_t status = lm_vk_pipeline_open(&b->device, LM_VK_EMBED, &constants, &b->embed);
-  if (status == DEAI_OK)
-    status = lm_vk_pipeline_open(&b->device, LM_VK_NORM, &constants, &b->norm);
   if (status == DEAI_OK)
     status = lm_vk_pipeline_open(&b->device, LM_VK_ATTEND, &constants, &b->attend);
   return status;
@@ -274,11 +281,11 @@ void lm_vk_graph_close(lm_backend *b) {
   for (uint32_t i = 0; i < b->made_count; i++)
     vkDestroyPipeline(d->device, b->made[i].pipeline, NULL);
   vkDestroyPipeline(d->device, b->embed, NULL);
-  vkDestroyPipeline(d->device, b->norm, NULL);
   vkDestroyPipeline(d->device, b->attend, NULL);
   vkDestroyDescriptorPool(d->device, b->pool, NULL);
   vkDestroyBufferView(d->device, b->work_view, NULL);
   vkDestroyBufferView(d->device, b->tables_view, NULL);
+  vkDestroyBufferView(d->device, b->job_view, NULL);
   lm_vk_buffer_close(d, &b->work);
   lm_vk_buffer_close(d, &b->tables);
   lm_vk_buffer_close(d, &b->job);
@@ -336,13 +343,13 @@ static void record_matmul(lm_backend *b, const lm_vk_step *step, const lm_vk_pus
   next_step(b);
 }
 
-static void record_norm(lm_backend *b, uint32_t table, uint32_t slot) {
-  lm_vk_push push = push_of(b, b->shape->embd / 32);
-  push.table = table * (b->shape->embd / 4);
-  push.out_texel = b->places.acts;
-  push.out_slot = slot;
-  dispatch(b, b->norm, &push, b->count, 1);
-  next_step(b);
+/* norm_follows lets norm number `which` (two a layer, then the last) follow on the step of push. */
+static void norm_follows(const lm_backend *b, lm_vk_push *push, uint32_t which) {
+  push->ticket = b->places.tickets + which * LM_COLUMNS_MAX;
+  push->norm_table = which * (b->shape->embd / 4);
+  push->norm_texel = b->places.acts;
+  push->norm_slot = slot_of(b, which / 2, which % 2 * 2);
+  push->norm_last = which == 2 * b->shape->layers ? 1 : 0;
 }
 
 /* record_attention runs one dispatch for the columns of each cache, in the order of the job; a
@@ -375,7 +382,6 @@ static void record_layer(lm_backend *b, uint32_t layer) {
   const lm_shape *s = b->shape;
   const lm_vk_step *steps = b->layers + (size_t)layer * LM_VK_WEIGHTS;
   lm_vk_push push = push_of(b, s->embd / 32);
-  record_norm(b, 2 * layer, slot_of(b, layer, 0));
   push.in_texel = b->places.acts;
   push.in_slot = slot_of(b, layer, 0);
   push.out_texel = b->places.query;
@@ -389,8 +395,8 @@ static void record_layer(lm_backend *b, uint32_t layer) {
   push.in_texel = b->places.mixed;
   push.in_slot = slot_of(b, layer, 1);
   push.rows = s->embd;
+  norm_follows(b, &push, 2 * layer + 1);
   record_matmul(b, &steps[LM_VK_W_OUT], &push);
-  record_norm(b, 2 * layer + 1, slot_of(b, layer, 2));
   push = push_of(b, s->embd / 32);
   push.in_texel = b->places.acts;
   push.in_slot = slot_of(b, layer, 2);
@@ -402,6 +408,7 @@ static void record_layer(lm_backend *b, uint32_t layer) {
   push.in_texel = b->places.hidden;
   push.in_slot = slot_of(b, layer, 3);
   push.rows = s->embd;
+  norm_follows(b, &push, 2 * layer + 2);
   record_matmul(b, &steps[LM_VK_W_DOWN], &push);
 }
 
@@ -409,24 +416,18 @@ static void record_embedding(lm_backend *b) {
   lm_vk_push push = push_of(b, b->shape->embd / 32);
   bind(b, 0, b->set);
   bind(b, 1, b->embedding.set);
+  norm_follows(b, &push, 0);
   dispatch(b, b->embed, &push, b->count, 1);
   next_step(b);
 }
 
 static void record_output(lm_backend *b) {
   const lm_shape *s = b->shape;
-  uint32_t slot = slot_of(b, s->layers, 0);
   lm_vk_push push = push_of(b, s->embd / 32);
-  push.table = 2 * s->layers * (s->embd / 4);
-  push.out_texel = b->places.acts;
-  push.out_slot = slot;
-  push.list = JOB_WANTED;
-  push.wanted = 1;
-  dispatch(b, b->norm, &push, b->wanted, 1);
-  next_step(b);
   push.count = b->wanted;
   push.in_texel = b->places.acts;
-  push.in_slot = slot;
+  push.in_slot = slot_of(b, s->layers, 0);
+  push.list = JOB_WANTED;
   push.out_texel = LM_COLUMNS_MAX * s->embd; /* floats of result */
   push.rows = s->vocab;
   record_matmul(b, &b->output, &push);
@@ -477,14 +478,14 @@ static void write_job(lm_backend *b) {
                                        (uint32_t)cache->layer_bytes,
                                        (uint32_t)(cache->layer_bytes >> 32),
                                        cache->positions,
-                                       0};
+                                       column->want ? b->wanted : JOB_UNWANTED};
     memcpy(job + (size_t)c * JOB_WORDS, words, sizeof words);
     if (column->position >= b->longest) b->longest = column->position + 1;
-    if (column->want) job[JOB_WANTED + b->wanted++] = c;
+    if (column->want) job[(JOB_WANTED + b->wanted++) * 4] = c;
     for (uint32_t i = c; !done[c] && i < b->count; i++) {
       if (b->columns[i].cache != cache) continue;
       if (i != c) done[i] = true;
-      job[JOB_ORDER + placed] = i;
+      job[(JOB_ORDER + placed) * 4] = i;
       b->order[placed++] = (uint8_t)i;
     }
   }

@@ -8,9 +8,10 @@
 
 /* The graph of one pass (backend.h names its steps), recorded anew for each pass and submitted once.
 
-   Dispatches of a layer, with a barrier after each: norm + quantise; q, k, v with RoPE, quantised, K
-   and V into the caches; attention, one dispatch a cache, quantised; output + residual; norm +
-   quantise; gate and up, quantised; down + residual. Before: embedding. After: last norm, logits.
+   Dispatches of a layer, with a barrier after each: q, k, v with RoPE, quantised, K and V into the
+   caches; attention, one dispatch a cache, quantised; output + residual + norm, quantised; gate and
+   up, quantised; down + residual + norm, quantised. Before: embedding + norm. After: logits. A norm
+   is done by the workgroup that ends its tile last (shaders/norm.glsl).
 
    Columns of a pass run in tiles of LM_VK_TILE, or one by one when there is one. Where a float is
    written it passes N3; where a column is quantised from several workgroups, the largest d of the
@@ -45,7 +46,11 @@ typedef struct lm_vk_push {
   uint32_t heads;
   float eps;
   float head_scale;
-  uint32_t wanted;
+  uint32_t ticket;
+  uint32_t norm_table;
+  uint32_t norm_texel;
+  uint32_t norm_slot;
+  uint32_t norm_last;
 } lm_vk_push;
 
 /* What a matmul does with its rows; KIND of shaders/matmul.comp. */
@@ -79,13 +84,14 @@ typedef struct lm_vk_made {
 /* Places in the work buffer: texels, and from slots on words. */
 typedef struct lm_vk_places {
   uint32_t x;
-  uint32_t acts;     /* of embd: after a norm */
-  uint32_t mixed;    /* of heads x head_dim: after attention */
-  uint32_t hidden;   /* of ffn */
-  uint32_t query;    /* records */
-  uint32_t slots;    /* (4 x layers + 1) x LM_COLUMNS_MAX words */
-  uint32_t faults;   /* LM_COLUMNS_MAX words, behind the slots */
-  uint32_t scores;   /* words */
+  uint32_t acts;    /* of embd: after a norm */
+  uint32_t mixed;   /* of heads x head_dim: after attention */
+  uint32_t hidden;  /* of ffn */
+  uint32_t query;   /* records */
+  uint32_t slots;   /* (4 x layers + 1) x LM_COLUMNS_MAX words */
+  uint32_t faults;  /* LM_COLUMNS_MAX words, behind the slots */
+  uint32_t tickets; /* (2 x layers + 1) x LM_COLUMNS_MAX words, behind the faults */
+  uint32_t scores;  /* words */
   uint64_t score_words;
   uint64_t bytes;
 } lm_vk_places;
@@ -101,18 +107,18 @@ struct lm_backend {
   lm_vk_buffer result; /* hidden, logits, faults */
   VkBufferView work_view;
   VkBufferView tables_view;
+  VkBufferView job_view;
   VkDescriptorPool pool;
   VkDescriptorSet set;
   lm_vk_step *layers; /* layer x LM_VK_WEIGHTS */
   lm_vk_step embedding;
   lm_vk_step output; /* shares the matrix and set of embedding when the model is tied */
   VkPipeline embed;
-  VkPipeline norm;
   VkPipeline attend;
   lm_vk_made made[LM_VK_MADE_MAX];
   uint32_t made_count;
-  uint32_t rope;      /* texel of the RoPE table in tables */
-  uint32_t split;     /* LM_VK constants of this device */
+  uint32_t rope;  /* texel of the RoPE table in tables */
+  uint32_t split; /* LM_VK constants of this device */
   uint32_t lanes;
   bool lost;
   char text[320];
@@ -120,7 +126,7 @@ struct lm_backend {
   const lm_column *columns;
   uint32_t count;
   uint32_t wanted;
-  uint32_t longest; /* positions that a column sees */
+  uint32_t longest;              /* positions that a column sees */
   uint8_t order[LM_COLUMNS_MAX]; /* columns, those of a cache side by side */
 };
 
@@ -148,7 +154,7 @@ DEAI_MUST_CHECK int32_t lm_vk_graph_run(lm_backend *backend, const lm_column *co
                                         uint32_t count, const lm_outputs *outputs);
 
 /* lm_vk_set_open takes a descriptor set for layout `set` from pool; lm_vk_pool_open makes a pool for
-   sets of texels views and words storage buffers each. */
+   sets with so many views and storage buffers in all (where there are buffers, one image, too). */
 DEAI_MUST_CHECK int32_t lm_vk_pool_open(lm_vk_device *device, uint32_t sets, uint32_t texels,
                                         uint32_t words, VkDescriptorPool *pool_out);
 
@@ -159,6 +165,10 @@ DEAI_MUST_CHECK int32_t lm_vk_set_open(lm_vk_device *device, VkDescriptorPool po
 /* lm_vk_set_texels binds view at binding of set. */
 void lm_vk_set_texels(lm_vk_device *device, VkDescriptorSet set, uint32_t binding,
                       VkBufferView view);
+
+/* lm_vk_set_image binds view as an image at binding of set. */
+void lm_vk_set_image(lm_vk_device *device, VkDescriptorSet set, uint32_t binding,
+                     VkBufferView view);
 
 /* lm_vk_set_words binds the whole buffer at binding of set. */
 void lm_vk_set_words(lm_vk_device *device, VkDescriptorSet set, uint32_t binding,

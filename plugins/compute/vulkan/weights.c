@@ -105,8 +105,7 @@ static void put_row(const packing *p, uint32_t place, const uint8_t *blocks) {
   }
 }
 
-static int32_t put_rows(void *user, uint32_t first_row, uint32_t row_count,
-                        const uint8_t *blocks) {
+static int32_t put_rows(void *user, uint32_t first_row, uint32_t row_count, const uint8_t *blocks) {
   const packing *p = user;
   size_t row_bytes = (size_t)p->matrix->blocks * lm_block_bytes(p->part->format);
   for (uint32_t i = 0; i < row_count; i++)

@@ -16,18 +16,25 @@ layout(set = 2, binding = 0) uniform usamplerBuffer cache; /* this layer of it *
 #define RECORD (HEAD_DIM / 16u + 1u)
 #define GROUPS (HEAD_DIM / 8u)
 
+/* With few lanes each reads all partial sums, by constant indexes and outside of control flow, which
+   lavapipe turns into one load for all; with many the sums come together by atomics. */
+#define FEW (LANES <= 8u)
+#define ROUNDS ((GROUPS + LANES - 1u) / LANES) /* groups of 8 values that a lane finishes */
+
 shared uint lane_a[LANES];
 shared uint lane_b[LANES];
-shared uint tops[4];
-shared int sums[HEAD_DIM];
-shared int halves[GROUPS];
-shared uint group_tops[GROUPS];
+shared uint lane_tops[BLOCKS * LANES];
+shared int sums[FEW ? HEAD_DIM * LANES : HEAD_DIM];
+shared int halves[ROUNDS * LANES];
+shared uint group_tops[ROUNDS * LANES];
 
 int query[HEAD_DIM];
 int total[HEAD_DIM];
 float query_d[BLOCKS];
 int e[BLOCKS];
 float up[BLOCKS];
+uint tops[BLOCKS];
+float own[ROUNDS * 8u];
 
 int byte_of(uint word, uint j) { return bitfieldExtract(int(word), int(8u * j), 8); }
 
@@ -57,7 +64,7 @@ float score(uint at) {
   return store(mul(sum, push.head_scale));
 }
 
-/* Scores of all positions; the largest d of each V block into tops. Returns the largest score. */
+/* Scores of all positions; the largest d of each V block becomes tops. Returns the largest score. */
 float all_scores(uint n, uint keys, uint values, uint scratch) {
   uint lane = gl_LocalInvocationID.x;
   bool none = true;
@@ -71,13 +78,16 @@ float all_scores(uint n, uint keys, uint values, uint scratch) {
     top_d = max(top_d, texelFetch(cache, int(values + i * RECORD + TEXELS)));
   }
   lane_a[lane] = bits_of(top);
-  if (lane < 4u) tops[lane] = 0u;
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) lane_tops[b * LANES + lane] = top_d[b];
   barrier();
-  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) atomicMax(tops[b], top_d[b]);
   top = bits(lane_a[0]);
-  for (uint i = 1u; i < min(LANES, n); i++) {
+  [[unroll]] for (uint i = 1u; i < LANES; i++) {
     float other = bits(lane_a[i]);
-    top = other > top ? other : top;
+    top = i < n && other > top ? other : top;
+  }
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
+    tops[b] = 0u;
+    [[unroll]] for (uint i = 0u; i < LANES; i++) tops[b] = max(tops[b], lane_tops[b * LANES + i]);
   }
   barrier();
   return top;
@@ -101,7 +111,7 @@ float all_inverse(uint n, float top, uint scratch) {
   barrier();
   low = 0u;
   high = 0u;
-  for (uint i = 0u; i < LANES; i++) {
+  [[unroll]] for (uint i = 0u; i < LANES; i++) {
     low += lane_a[i];
     high += lane_b[i];
   }
@@ -130,62 +140,93 @@ void all_values(uint n, uint values, float inverse, uint scratch) {
     up[b] = pow2(22 - e[b]);
   }
   [[unroll]] for (uint i = 0u; i < HEAD_DIM; i++) total[i] = 0;
-  for (uint i = lane; i < HEAD_DIM; i += LANES) sums[i] = 0;
+  if (!FEW) {
+    for (uint i = lane; i < HEAD_DIM; i += LANES) sums[i] = 0;
+    barrier();
+  }
   for (uint i = lane; i < n; i += LANES)
     add_value(values + i * RECORD, mul(bits(work[scratch + i]), inverse));
-  barrier();
-  [[unroll]] for (uint i = 0u; i < HEAD_DIM; i++) atomicAdd(sums[i], total[i]);
-  barrier();
 }
 
-float mixed(uint i) {
-  int exponent = column_exponent(tops[i / 32u]);
-  return store(mul(float(sums[i]), pow2(exponent - 22)));
-}
-
-uint block_top(uint block) {
-  uint top = 0u;
-  for (uint i = 0u; i < 4u; i++) top = max(top, group_tops[block * 4u + i]);
-  return top;
+/* own: the sums of the 8 values of each group of this lane, as floats (A3). */
+void take_own() {
+  uint lane = gl_LocalInvocationID.x;
+  int mine[ROUNDS * 8u];
+  [[unroll]] for (uint i = 0u; i < HEAD_DIM; i++) {
+    if (FEW)
+      sums[i * LANES + lane] = total[i];
+    else
+      atomicAdd(sums[i], total[i]);
+  }
+  barrier();
+  [[unroll]] for (uint i = 0u; i < ROUNDS * 8u; i++) {
+    mine[i] = 0;
+    if (!FEW && (i / 8u * LANES + lane) < GROUPS) mine[i] = sums[(i / 8u * LANES + lane) * 8u + i % 8u];
+  }
+  [[unroll]] for (uint i = 0u; FEW && i < HEAD_DIM; i++) {
+    int sum = 0;
+    [[unroll]] for (uint l = 0u; l < LANES; l++) sum += sums[i * LANES + l];
+    uint at = i / 8u / LANES * 8u + i % 8u;
+    mine[at] = i / 8u % LANES == lane ? sum : mine[at];
+  }
+  [[unroll]] for (uint i = 0u; i < ROUNDS * 8u; i++) {
+    uint block = (i / 8u * LANES + lane) / 4u;
+    float down = pow2(e[0] - 22);
+    [[unroll]] for (uint b = 1u; b < BLOCKS; b++) down = block == b ? pow2(e[b] - 22) : down;
+    own[i] = store(mul(float(mine[i]), down));
+  }
 }
 
 /* M1 of the head, 8 values at a time. */
 void quantise(uint column, uint head) {
+  uint lane = gl_LocalInvocationID.x;
   uint first = (push.out_texel + ((column * push.heads + head) * BLOCKS) * 3u) * 4u;
-  for (uint g = gl_LocalInvocationID.x; g < GROUPS; g += LANES) {
+  uint block_tops[BLOCKS];
+  [[unroll]] for (uint r = 0u; r < ROUNDS; r++) {
     uint top = 0u;
-    for (uint i = 0u; i < 8u; i++) top = max(top, abs_bits(mixed(g * 8u + i)));
-    group_tops[g] = top;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) top = max(top, abs_bits(own[r * 8u + i]));
+    group_tops[r * LANES + lane] = top;
   }
   barrier();
-  for (uint g = gl_LocalInvocationID.x; g < GROUPS; g += LANES) {
-    float id = block_factor(block_top(g / 4u));
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
+    block_tops[b] = 0u;
+    [[unroll]] for (uint i = 0u; i < 4u; i++)
+      block_tops[b] = max(block_tops[b], group_tops[b * 4u + i]);
+  }
+  [[unroll]] for (uint r = 0u; r < ROUNDS; r++) {
+    uint g = r * LANES + lane;
+    uint top = block_tops[0];
+    [[unroll]] for (uint b = 1u; b < BLOCKS; b++) top = g / 4u == b ? block_tops[b] : top;
+    float id = block_factor(top);
     int sum = 0;
-    for (uint k = 0u; k < 2u; k++) {
-      uint i = g * 8u + k * 4u;
-      ivec4 q = ivec4(block_value(mixed(i), id), block_value(mixed(i + 1u), id),
-                      block_value(mixed(i + 2u), id), block_value(mixed(i + 3u), id));
+    [[unroll]] for (uint k = 0u; k < 2u; k++) {
+      uint i = r * 8u + k * 4u;
+      ivec4 q = ivec4(block_value(own[i], id), block_value(own[i + 1u], id),
+                      block_value(own[i + 2u], id), block_value(own[i + 3u], id));
       sum += q.x + q.y + q.z + q.w;
-      work[first + g / 4u * 12u + g % 4u * 2u + k] = pack4(q);
+      if (g < GROUPS) work[first + g / 4u * 12u + g % 4u * 2u + k] = pack4(q);
     }
     halves[g] = sum;
   }
   barrier();
-  for (uint b = gl_LocalInvocationID.x; b < BLOCKS; b += LANES) {
-    uint d = bits_of(block_scale(block_top(b)));
-    work[first + b * 12u + 8u] = d;
-    work[first + b * 12u + 9u] =
-        uint(halves[b * 4u] + halves[b * 4u + 1u] + halves[b * 4u + 2u] + halves[b * 4u + 3u]);
-    atomicMax(work[push.out_slot + column], d);
+  [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
+    int sum = halves[b * 4u] + halves[b * 4u + 1u] + halves[b * 4u + 2u] + halves[b * 4u + 3u];
+    if (lane == 0u) {
+      work[first + b * 12u + 8u] = bits_of(block_scale(block_tops[b]));
+      work[first + b * 12u + 9u] = uint(sum);
+    }
   }
+  uint most = block_tops[0];
+  [[unroll]] for (uint b = 1u; b < BLOCKS; b++) most = max(most, block_tops[b]);
+  if (lane == 0u) atomicMax(work[push.out_slot + column], bits_of(block_scale(most)));
 }
 
 void main() {
   uint unit = gl_WorkGroupID.x;
   uint head = unit % push.heads;
-  uint column = job[push.list + unit / push.heads];
-  uint n = job_of(column, JOB_POSITION) + 1u;
-  uint room = job_of(column, JOB_ROOM);
+  uint column = listed(unit / push.heads);
+  uint n = job_what(column).y + 1u;
+  uint room = job_where(column).z;
   uint kv_head = head / (push.heads / push.kv_heads);
   uint keys = kv_head * room * RECORD;
   uint values = (push.kv_heads + kv_head) * room * RECORD;
@@ -194,6 +235,7 @@ void main() {
   float top = all_scores(n, keys, values, scratch);
   float inverse = all_inverse(n, top, scratch);
   all_values(n, values, inverse, scratch);
+  take_own();
   quantise(column, head);
   tell_fault(column);
 }

@@ -2,11 +2,12 @@
 #extension GL_GOOGLE_include_directive : require
 #include "exact.glsl"
 #include "job.glsl"
+#include "norm.glsl"
 
 /* The embedding row of each column's token into the residual stream (A4). An invocation takes whole
-   blocks. The matrix lies as in matmul.comp. */
+   blocks. The matrix lies as in matmul.comp. The first norm follows. */
 
-layout(local_size_x = 8) in;
+layout(local_size_x = 8, local_size_y_id = 0) in;
 
 #define Q4_0 2u
 #define Q4_1 3u
@@ -25,11 +26,11 @@ int weight_at(uvec4 w, uint i, uint j, uint slot) {
 
 void main() {
   uint column = gl_WorkGroupID.x;
-  uint row = job_of(column, JOB_TOKEN);
+  uint row = job_what(column).x;
   uint lane = row % 64u / 8u;
   uint slot = row % 8u;
   float down = pow2(-exponents[row / 32u]); /* the scales carry 2^xT (N6) */
-  for (uint b = gl_LocalInvocationID.x; b < push.blocks; b += 8u) {
+  for (uint b = LANE; b < push.blocks; b += LANES) {
     uint at = row / 64u * push.blocks + b;
     vec4 s = texelFetch(scales, int(HAS_MIN ? at * 32u + slot / 2u * 8u + lane
                                                    : at * 16u + slot / 4u * 8u + lane));
@@ -49,5 +50,8 @@ void main() {
       }
     }
   }
+  memoryBarrier();
+  barrier();
+  norm_column(column, push.blocks);
   tell_fault(column);
 }

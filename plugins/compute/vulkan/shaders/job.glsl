@@ -12,10 +12,8 @@ layout(constant_id = 3) const uint COLUMNS = 1u;  /* of a tile */
 layout(constant_id = 4) const uint HEAD_DIM = 64u;
 
 layout(set = 0, binding = 0) uniform usamplerBuffer work_in;
-layout(set = 0, binding = 1, std430) buffer Work { uint work[]; };
-layout(set = 0, binding = 2) uniform samplerBuffer tables; /* norms, RoPE */
-layout(set = 0, binding = 3, std430) readonly buffer Job { uint job[]; };
-layout(set = 0, binding = 4, std430) writeonly buffer Result { float result[]; };
+layout(set = 0, binding = 1, std430) coherent buffer Work { uint work[]; };
+layout(set = 0, binding = 3) uniform usamplerBuffer job; /* two texels a column, then lists */
 
 layout(push_constant, std430) uniform Push {
   uint count;      /* columns */
@@ -28,8 +26,8 @@ layout(push_constant, std430) uniform Push {
   uint layer;
   uint fault_word; /* of the first column */
   uint x_texel;    /* of the residual stream */
-  uint table;      /* texel of the norm weights or of the RoPE table */
-  uint list;       /* word of job: which column a workgroup takes */
+  uint table;      /* texel of the RoPE table */
+  uint list;       /* texel of job: which column a workgroup takes */
   uint q_rows;     /* of a fused q, k, v matrix */
   uint kv_rows;
   uint scores;     /* word of the first score */
@@ -38,18 +36,28 @@ layout(push_constant, std430) uniform Push {
   uint heads;
   float eps;
   float head_scale;
-  uint wanted;     /* 1: the norm is the last one and its result is wanted */
+  uint ticket;     /* word that counts the workgroups of the first tile; 0 = no norm follows */
+  uint norm_table; /* texel of the weights of the norm that follows */
+  uint norm_texel; /* of the columns it gives */
+  uint norm_slot;  /* word of their largest d */
+  uint norm_last;  /* 1: it is the last one */
 } push;
 
-/* Words of a column in `job`. */
-#define JOB_WORDS 8u
-#define JOB_TOKEN 0u
-#define JOB_POSITION 1u
-#define JOB_ADDRESS 2u  /* of its cache, two words */
-#define JOB_LAYER 4u    /* bytes of a layer of the cache, two words */
-#define JOB_ROOM 6u     /* positions of the cache */
+/* A column in `job`: (token, position, address of its cache), (bytes of a layer of it, positions it
+   has room for, which of the wanted columns it is). Driver code of lavapipe reads texels many times
+   faster than words of a storage buffer, so everything read often is a texel. */
+#define JOB_UNWANTED 0xffffffffu
 
-uint job_of(uint column, uint what) { return job[column * JOB_WORDS + what]; }
+uvec4 job_what(uint column) { return texelFetch(job, int(column * 2u)); }
+uvec4 job_where(uint column) { return texelFetch(job, int(column * 2u + 1u)); }
+uint listed(uint i) { return texelFetch(job, int(push.list + i)).x; }
+
+/* word `word` of work, written by a dispatch before */
+uint work_word(uint word) {
+  uvec4 w = texelFetch(work_in, int(word / 4u));
+  uint k = word % 4u;
+  return k == 0u ? w.x : k == 1u ? w.y : k == 2u ? w.z : w.w;
+}
 
 void tell_fault(uint column) {
   if (fault_flag != 0u) atomicOr(work[push.fault_word + column], 1u);

@@ -4,6 +4,7 @@
 #extension GL_EXT_buffer_reference_uvec2 : require
 #include "exact.glsl"
 #include "job.glsl"
+#include "norm.glsl"
 
 /* A matmul (M3 to M5) with what follows it. A workgroup computes 64 rows of COLUMNS columns: 8
    invocations in x take 8 rows each, SPLIT invocations in y share the blocks of a row (the sums are
@@ -12,7 +13,7 @@
 layout(local_size_x = 8, local_size_y_id = 0) in;
 
 #define QKV 0u    /* RoPE, M1; queries into work, K and V into the caches */
-#define ADD 1u    /* A4: added to the residual stream */
+#define ADD 1u    /* A4: added to the residual stream; the next norm follows */
 #define GATE 2u   /* rows are 4 of gate, 4 of up: F7, M1 into activations */
 #define LOGITS 3u /* into result */
 
@@ -31,6 +32,7 @@ layout(buffer_reference, std430, buffer_reference_align = 16) writeonly buffer C
 shared int sums[SPLIT > 1u ? 64u * COLUMNS : 1u];
 shared uint tops[8u * COLUMNS];
 shared int halves[8u * COLUMNS];
+shared uint ticket;
 
 int acc[COLUMNS * 8u];
 float dn[COLUMNS];
@@ -150,9 +152,12 @@ void share_sums() {
 
 void finish_add(uint c, const float y[8], uint row) {
   uint at = push.x_texel * 4u + column_at(c) * push.rows + row;
-  if (!column_is(c)) return;
+  vec4 x[2];
+  x[0] = uintBitsToFloat(texelFetch(work_in, int(at / 4u)));
+  x[1] = uintBitsToFloat(texelFetch(work_in, int(at / 4u + 1u)));
+  if (!column_is(c) || row >= push.rows) return; /* rows come in whole lanes */
   [[unroll]] for (uint r = 0u; r < 8u; r++)
-    if (row + r < push.rows) work[at + r] = bits_of(store(add(bits(work[at + r]), y[r])));
+    work[at + r] = bits_of(store(add(x[r / 4u][r % 4u], y[r])));
 }
 
 void finish_logits(uint c, const float y[8], uint row) {
@@ -162,7 +167,7 @@ void finish_logits(uint c, const float y[8], uint row) {
 }
 
 void rope(uint c, inout float y[8], uint in_head) {
-  uint at = push.table + (job_of(column_at(c), JOB_POSITION) * HEAD_DIM + in_head) / 4u;
+  uint at = push.table + (job_what(column_at(c)).y * HEAD_DIM + in_head) / 4u;
   [[unroll]] for (uint t = 0u; t < 2u; t++) {
     vec4 s = texelFetch(tables, int(at + t));
     [[unroll]] for (uint i = 0u; i < 2u; i++) {
@@ -183,11 +188,16 @@ uint top_of(const float y[8], uint n) {
   return top;
 }
 
-uint block_top(uint c, uint lanes) {
-  uint first = c * 8u + (gl_LocalInvocationID.x & ~(lanes - 1u));
-  uint top = 0u;
-  for (uint i = 0u; i < lanes; i++) top = max(top, tops[first + i]);
-  return top;
+/* The largest of the 8 lanes, or of each 4. Indexes are constant and no control flow is around this:
+   lavapipe then reads one word for all. */
+uint block_top(uint c, bool fours) {
+  uint low = 0u;
+  uint high = 0u;
+  [[unroll]] for (uint i = 0u; i < 4u; i++) {
+    low = max(low, tops[c * 8u + i]);
+    high = max(high, tops[c * 8u + 4u + i]);
+  }
+  return !fours ? max(low, high) : gl_LocalInvocationID.x < 4u ? low : high;
 }
 
 /* The place of layer, K or V and head in the cache of a column. */
@@ -195,20 +205,22 @@ Cache cache_of(uint column, uint place, out uint word) {
   uint high;
   uint low;
   uint carry;
-  uint room = job_of(column, JOB_ROOM);
-  umulExtended(push.layer, job_of(column, JOB_LAYER), high, low);
-  high += push.layer * job_of(column, JOB_LAYER + 1u);
-  low = uaddCarry(job_of(column, JOB_ADDRESS), low, carry);
-  high += job_of(column, JOB_ADDRESS + 1u) + carry;
-  word = (place * room + job_of(column, JOB_POSITION)) * (HEAD_DIM / 4u + 4u);
+  uvec4 what = job_what(column);
+  uvec4 where = job_where(column);
+  umulExtended(push.layer, where.x, high, low);
+  high += push.layer * where.y;
+  low = uaddCarry(what.z, low, carry);
+  high += what.w + carry;
+  word = (place * where.z + what.y) * (HEAD_DIM / 4u + 4u);
   return Cache(uvec2(low, high));
 }
 
 void finish_qkv(uint c, const float y[8], uint row) {
-  uint top = block_top(c, 4u);
+  uint top = block_top(c, true);
   float factor = block_factor(top);
   uint column = column_at(c);
-  if (!column_is(c) || row >= push.q_rows + 2u * push.kv_rows) return;
+  if (!column_is(c) || row >= push.q_rows + 2u * push.kv_rows || gl_LocalInvocationID.y != 0u)
+    return;
   bool query = row < push.q_rows;
   uint place = (query ? row : row - push.q_rows) / HEAD_DIM; /* K heads, then V heads */
   uint in_head = row % HEAD_DIM;
@@ -233,7 +245,7 @@ void finish_qkv(uint c, const float y[8], uint row) {
 }
 
 void finish_gate(uint c, const float h[4]) {
-  uint top = block_top(c, 8u);
+  uint top = block_top(c, false);
   uint lane = gl_LocalInvocationID.x;
   uint column = column_at(c);
   float factor = block_factor(top);
@@ -242,14 +254,30 @@ void finish_gate(uint c, const float h[4]) {
   uint at = (push.out_texel + (column * (push.rows / 32u) + gl_WorkGroupID.x) * 3u) * 4u;
   halves[c * 8u + lane] = q.x + q.y + q.z + q.w;
   barrier();
+  int sum = 0;
+  [[unroll]] for (uint i = 0u; i < 8u; i++) sum += halves[c * 8u + i];
   if (!column_is(c) || gl_LocalInvocationID.y != 0u) return;
   work[at + lane] = pack4(q);
   if (lane != 0u) return;
-  int sum = 0;
-  for (uint i = 0u; i < 8u; i++) sum += halves[c * 8u + i];
   work[at + 8u] = bits_of(block_scale(top));
   work[at + 9u] = uint(sum);
   atomicMax(work[push.out_slot + column], bits_of(block_scale(top)));
+}
+
+/* The last workgroup of a tile does the norm of its columns. */
+void finish_norm() {
+  memoryBarrier();
+  barrier();
+  if (LANE == 0u) ticket = atomicAdd(work[push.ticket + gl_WorkGroupID.y], 1u);
+  barrier();
+  if (ticket + 1u != gl_NumWorkGroups.x) return;
+  memoryBarrier();
+  for (uint c = 0u; c < COLUMNS; c++) {
+    if (!column_is(c)) return;
+    fault_flag = 0u;
+    norm_column(column_at(c), push.rows / 32u);
+    tell_fault(column_at(c));
+  }
 }
 
 void main() {
@@ -258,7 +286,7 @@ void main() {
   uint lane = gl_LocalInvocationID.x;
   uint row = gl_WorkGroupID.x * 64u + lane * 8u;
   [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
-    e[c] = column_exponent(work[push.in_slot + column_at(c)]);
+    e[c] = column_exponent(work_word(push.in_slot + column_at(c)));
     down[c] = pow2(-e[c]);
   }
   [[unroll]] for (uint i = 0u; i < COLUMNS * 8u; i++) acc[i] = 0;
@@ -289,7 +317,7 @@ void main() {
         if (row < push.q_rows + push.kv_rows) rope(c, y, row % HEAD_DIM);
         tops[c * 8u + lane] = top_of(y, 8u);
         barrier();
-        if (gl_LocalInvocationID.y == 0u) finish_qkv(c, y, row);
+        finish_qkv(c, y, row);
       }
       if (gl_LocalInvocationID.y == 0u) {
         if (KIND == ADD) finish_add(c, y, row);
@@ -297,6 +325,7 @@ void main() {
       }
     }
     if (column_is(c) && gl_LocalInvocationID.y == 0u)
-      tell_fault(KIND == LOGITS ? job[push.list + column_at(c)] : column_at(c));
+      tell_fault(KIND == LOGITS ? listed(column_at(c)) : column_at(c));
   }
+  if (KIND == ADD) finish_norm();
 }

@@ -31,10 +31,8 @@ static void random_ids(uint32_t *ids, uint32_t count, uint64_t seed) {
 }
 
 START_TEST(every_format_and_chunk_gives_the_bits_of_c) {
-  tiny_options options = {.type = types[_i],
-                          .seed = 40 + types[_i],
-                          .untied = _i % 2 == 1,
-                          .vocab_extra = 3};
+  tiny_options options = {
+      .type = types[_i], .seed = 40 + types[_i], .untied = _i % 2 == 1, .vocab_extra = 3};
   uint32_t ids[TOKENS];
   twin pair;
   lm_model *model = tiny_open_model(&options);

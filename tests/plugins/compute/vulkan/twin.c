@@ -75,8 +75,7 @@ static void forward(twin_run *run, int which, const twin_column *columns, uint32
   const twin_side *side = side_of(run, which);
   lm_column all[LM_COLUMNS_MAX];
   uint32_t at[TWIN_SEQUENCES];
-  lm_outputs outputs = {
-      .hidden = run->hidden[which], .logits = run->logits[which], .fault = fault};
+  lm_outputs outputs = {.hidden = run->hidden[which], .logits = run->logits[which], .fault = fault};
   memcpy(at, run->lengths, sizeof at);
   for (uint32_t c = 0; c < count; c++)
     all[c] = (lm_column){.cache = run->caches[which][columns[c].sequence],
