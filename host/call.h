@@ -14,7 +14,8 @@
    Order     Nothing is delivered inline: parts, drains and ends arrive as tasks of the loop.
    End       The callee's END finishes the call: after it the caller's end, then the callee's end,
              gets closed, its last callback. A caller that cancels, or whose time is up, gets its
-             END at once; the callee is told by cancel and may take DEAI_CALL_GRACE_MS to end.
+             END at once; the callee is told by cancel and may take DEAI_CALL_GRACE_MS to end. A
+             member that cancels gets the callee's END, for the sake of its receipt.
    Retry     Until the callee's first part the caller's parts are kept, so that the router can
              attach another callee when the first was lost.
    Threads   [loop]

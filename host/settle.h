@@ -37,7 +37,8 @@ typedef struct deai_settle {
      A cancelled call may have a few more units than arrived. */
   int32_t (*check)(void *user, deai_call *call, const deai_receipt *expected, deai_bytes receipt);
   /* left: the part of a priced call that a member had is over without a good receipt; status as its
-     END, DEAI_EVERIFY = its receipt was refused. DEAI_EPEER_LOST and DEAI_EVERIFY: it owes one. */
+     END, DEAI_EVERIFY = its receipt was refused. It owes one when it was lost, when its receipt was
+     refused, when the time was up or the caller gave up, and when it had given units. */
   void (*left)(void *user, deai_call *call, int32_t status);
   /* over: the call is gone */
   void (*over)(void *user, deai_call *call);

@@ -345,6 +345,10 @@ static void on_asked(void *user, int32_t status, const char *why, deai_bytes arg
   if (status == DEAI_OK)
     status = deai_decode(&deai_net_channel_end_table, args, &end, &arena, err, sizeof err);
   if (status == DEAI_ENOTFOUND) status = DEAI_OK; /* it never had a voucher */
+  if (status == DEAI_EBUSY) {                     /* it still ends the job: asked again soon */
+    pay_tick_ask(chan->pay);
+    return;
+  }
   if (status != DEAI_OK) {
     char text[DEAI_ERR_CAP];
     (void)snprintf(text, sizeof text,
@@ -685,7 +689,9 @@ void spend_left(void *user, deai_call *call, int32_t status) {
   spend_job *job = job_of(user, call);
   if (job == NULL) return;
   spend_chan *chan = job->chan;
-  if (job->state == SPEND_RUNS && (status == DEAI_EPEER_LOST || status == DEAI_EVERIFY)) {
+  bool owes = job->got > 0 || status == DEAI_EPEER_LOST || status == DEAI_EVERIFY ||
+              status == DEAI_ETIMEDOUT || (status == DEAI_ECANCELLED && deai_call_cancelled(call));
+  if (job->state == SPEND_RUNS && owes) {
     job_owed(job);
     return;
   }
@@ -710,7 +716,8 @@ void spend_over(deai_pay *pay, deai_call *call) {
 bool spend_tick(deai_pay *pay) {
   bool again = false;
   for (spend_chan *at = pay->outs; at != NULL; at = at->next) {
-    if (job_in(at, SPEND_OWED) == NULL) continue;
+    bool waits = at->unsure && at->has_ch && job_in(at, SPEND_WAITS) != NULL;
+    if (job_in(at, SPEND_OWED) == NULL && !waits) continue;
     again = true;
     if (!at->asking && job_in(at, SPEND_RUNS) == NULL) ask_begin(at);
   }

@@ -58,6 +58,7 @@ struct deai_call {
   bool deliver_asked;
   bool reopen_asked;
   bool cancelled;   /* the callee is told once */
+  bool end_due;     /* cancelled, and its END is not on the way to the caller yet */
   bool keep_parts;  /* a retry is still possible */
   bool caller_done; /* the END was delivered to the caller */
   bool finished;
@@ -302,15 +303,7 @@ static void deliver_ask(deai_call *call) {
   deai_loop_task(call->loop, deliver_task, call);
 }
 
-static void on_timer(void *user) {
-  deai_call *call = user;
-  if (!call->cancelled) {
-    deai_call_cancel(call, DEAI_ETIMEDOUT);
-    return;
-  }
-  end_close(call, DEAI_SIDE_CALLEE); /* the grace is over: the callee is no longer waited for */
-  if (call->caller_done || call->ends[DEAI_SIDE_CALLER].ops == NULL) call_finish(call);
-}
+static void on_timer(void *user);
 
 static uint64_t spec_bytes(const deai_call_spec *spec) {
   return spec->plugin.len + spec->service.len + spec->method.len + spec->caller_id.len +
@@ -445,12 +438,36 @@ static int32_t send_checked(deai_call *call, deai_side side, deai_part *part, bo
   return DEAI_OK;
 }
 
-/* send_cancelled takes what the callee still sends: nobody reads it. */
+/* end_push queues the END of a cancelled call. */
+static void end_push(deai_call *call, const deai_part *end) {
+  part_node *node = NULL;
+  if (node_new(end, &node) != DEAI_OK) {
+    deai_part bare = *end;
+    bare.receipt = bare.args = bare.body = (deai_bytes){NULL, 0};
+    bare.why = (deai_str){NULL, 0};
+    DEAI_ASSERT(node_new(&bare, &node) == DEAI_OK);
+  }
+  call->end_due = false;
+  node->counted = true; /* its bytes never came over a window: none are given back */
+  stream_push(&call->streams[DEAI_SIDE_CALLEE], node);
+  deliver_ask(call);
+}
+
+/* send_cancelled takes what the callee still sends: nobody reads it, but a member wants the
+   receipt of the END. */
 static int32_t send_cancelled(deai_call *call, deai_part *part) {
   if ((part->flags & DEAI_PART_END) == 0) return DEAI_OK;
   if (call->hooks.from_callee != NULL) /* what was delivered is still settled */
     (void)call->hooks.from_callee(call->hooks_user, call, part);
   call->streams[DEAI_SIDE_CALLEE].sent_end = true;
+  if (call->end_due && call->ends[DEAI_SIDE_CALLER].ops != NULL) {
+    part->status = call->cancel_status;
+    part->body = (deai_bytes){NULL, 0}; /* so that it can cut off a part that is under way */
+    part->buffer = NULL;
+    part->attachment = -1;
+    end_push(call, part);
+    return DEAI_OK;
+  }
   if (call->caller_done || call->ends[DEAI_SIDE_CALLER].ops == NULL) {
     call->refs++;
     call_finish(call);
@@ -553,40 +570,69 @@ static void cancel_callee(deai_call *call) {
   if (end.ops != NULL && end.ops->cancel != NULL) end.ops->cancel(end.user, call->cancel_status);
 }
 
+static deai_part cancel_end(int32_t status) {
+  const char *late = "expected an answer in the time given, found none; allow more time or ask "
+                     "another node";
+  return (deai_part){.size = (uint32_t)sizeof(deai_part),
+                     .flags = DEAI_PART_END,
+                     .attachment = -1,
+                     .status = status,
+                     .why = deai_str_of(status == DEAI_ETIMEDOUT ? late : "the caller gave up")};
+}
+
+/* cancel_streams drops what waits in both directions and ends the callee's. A member gets the
+   callee's own END, for its receipt; every other caller gets its END at once. */
+static void cancel_streams(deai_call *call) {
+  stream *line = &call->streams[DEAI_SIDE_CALLEE];
+  deai_part end = cancel_end(call->cancel_status);
+  bool member =
+      call->spec.caller_kind == DEAI_CALLER_PEER && call->cancel_status == DEAI_ECANCELLED &&
+      call->ends[DEAI_SIDE_CALLER].ops != NULL && call->ends[DEAI_SIDE_CALLEE].ops != NULL;
+  stream_clear(line);
+  stream_clear(&call->streams[DEAI_SIDE_CALLER]);
+  call->streams[DEAI_SIDE_CALLER].sent_end = true;
+  line->held = false;
+  if (line->sent_end) { /* its END waited to be paid: settled as it stands */
+    if (call->hooks.from_callee != NULL)
+      (void)call->hooks.from_callee(call->hooks_user, call, &end);
+    end_push(call, &end);
+    return;
+  }
+  call->end_due = true;
+  if (!member) end_push(call, &end);
+  cancel_callee(call);
+}
+
 void deai_call_cancel(deai_call *call, int32_t status) {
   if (call->cancelled || call->finished) return;
   call->refs++;
-  stream *line = &call->streams[DEAI_SIDE_CALLEE];
+  const stream *line = &call->streams[DEAI_SIDE_CALLEE];
   bool had_ended = line->sent_end && line->unpaid_parts == 0;
-  part_node *node = NULL;
-  deai_part end = {.size = (uint32_t)sizeof end,
-                   .flags = DEAI_PART_END,
-                   .attachment = -1,
-                   .status = status,
-                   .why = deai_str_of(status == DEAI_ETIMEDOUT
-                                          ? "expected an answer in the time given, found none; "
-                                            "allow more time or ask another node"
-                                          : "the caller gave up")};
   call->cancelled = true;
   call->cancel_status = status;
   call->keep_parts = false;
-  if (!had_ended) {
-    stream_clear(line);
-    stream_clear(&call->streams[DEAI_SIDE_CALLER]);
-    call->streams[DEAI_SIDE_CALLER].sent_end = true;
-    line->held = false;
-    DEAI_ASSERT(node_new(&end, &node) == DEAI_OK);
-    stream_push(line, node);
-    if (!line->sent_end)
-      cancel_callee(call);
-    else if (call->hooks.from_callee != NULL) /* its END waited to be paid: settled as it stands */
-      (void)call->hooks.from_callee(call->hooks_user, call, &end);
-  }
+  if (!had_ended) cancel_streams(call);
   if (!call->finished) {
     deliver_ask(call);
     if (call->ends[DEAI_SIDE_CALLER].ops == NULL && callee_is_free(call)) call_finish(call);
   }
   call_unref(call);
+}
+
+static void on_timer(void *user) {
+  deai_call *call = user;
+  if (!call->cancelled) {
+    deai_call_cancel(call, DEAI_ETIMEDOUT);
+    return;
+  }
+  end_close(call, DEAI_SIDE_CALLEE); /* the grace is over: the callee is no longer waited for */
+  if (call->end_due) {
+    deai_part end = cancel_end(call->cancel_status);
+    call->streams[DEAI_SIDE_CALLEE].sent_end = true;
+    end_push(call, &end);
+    return;
+  }
+  if (call->caller_done || call->ends[DEAI_SIDE_CALLER].ops == NULL) call_finish(call);
 }
 
 void deai_call_drop(deai_call *call, deai_side side, int32_t status, const char *why) {
@@ -598,7 +644,9 @@ void deai_call_drop(deai_call *call, deai_side side, int32_t status, const char 
     if (!call->finished && callee_is_free(call)) call_finish(call);
   } else if (!call->streams[DEAI_SIDE_CALLEE].sent_end) {
     if (call->cancelled) {
+      deai_part end = cancel_end(call->cancel_status);
       call->streams[DEAI_SIDE_CALLEE].sent_end = true;
+      if (call->end_due) end_push(call, &end);
       if (call->caller_done || call->ends[DEAI_SIDE_CALLER].ops == NULL) call_finish(call);
     } else {
       deai_call_fail(call, status, "%s", why);

@@ -94,12 +94,16 @@ static void teardown(void) {
   deai_loop_free(loop);
 }
 
+static bool from_member; /* the next call is a member's */
+
 static void begin_unattached(uint64_t time_ms) {
   deai_call_spec spec = {.service = deai_str_of("test/1"),
                          .method = deai_str_of("m"),
                          .time_ms = time_ms,
                          .caller_class = DEAI_CLASS_LOCAL,
+                         .caller_kind = from_member ? DEAI_CALLER_PEER : DEAI_CALLER_PLUGIN,
                          .caller_id = deai_bytes_of("abc", 3)};
+  from_member = false;
   caller = test_end_of(loop, DEAI_SIDE_CALLER);
   for (uint32_t i = 0; i < CALLEE_MAX; i++)
     callees[i] = test_end_of(loop, DEAI_SIDE_CALLEE);
@@ -351,6 +355,33 @@ START_TEST(a_callee_that_never_ends_is_closed_after_its_grace) {
   uint64_t begin_ns = deai_loop_now_ns(loop);
   run_until_closed(&callee);
   ck_assert_uint_ge(deai_loop_now_ns(loop) - begin_ns, UINT64_C(4000000000));
+}
+END_TEST
+
+START_TEST(a_member_that_cancels_gets_the_callees_end) {
+  from_member = true;
+  begin(10000);
+  ck_assert_int_eq(test_send(&callee, "late", 0, 0, 0), DEAI_OK);
+  deai_call_cancel(caller.call, DEAI_ECANCELLED);
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(caller.ends, 0);
+  ck_assert_uint_eq(callee.cancels, 1);
+  ck_assert_int_eq(test_send(&callee, "x", 0, 0, 0), DEAI_OK); /* nobody reads it */
+  uint32_t settled = seen.from_callee;
+  if (_i == 0) ck_assert_int_eq(test_send(&callee, "body", 0, DEAI_PART_END, 0), DEAI_OK);
+  if (_i == 1) test_drop(&callee, DEAI_EPLUGIN_DIED, "it died");
+  if (_i == 2) run_until_closed(&caller); /* the grace is over */
+  if (_i == 3) {
+    test_drop(&caller, DEAI_EPEER_LOST, "");
+    ck_assert_int_eq(test_send(&callee, NULL, 0, DEAI_PART_END, 0), DEAI_OK);
+    ck_assert_uint_eq(callee.closed, 1);
+    return;
+  }
+  expect_over(DEAI_ECANCELLED);
+  ck_assert_uint_eq(caller.parts, 1);
+  ck_assert_uint_eq(caller.bytes, 0);
+  ck_assert_uint_eq(caller.consumed, 0);
+  ck_assert_uint_eq(seen.from_callee - settled, _i == 0 ? 1 : 0); /* its END got a receipt */
 }
 END_TEST
 
@@ -749,6 +780,7 @@ int main(void) {
   tcase_add_test(tests, the_deadline_cancels);
   tcase_add_test(tests, no_time_is_no_answer);
   tcase_add_test(tests, a_callee_that_never_ends_is_closed_after_its_grace);
+  tcase_add_loop_test(tests, a_member_that_cancels_gets_the_callees_end, 0, 4);
   tcase_add_test(tests, a_dropped_caller_cancels);
   tcase_add_test(tests, a_dropped_caller_with_an_ended_callee_is_over);
   tcase_add_test(tests, a_dropped_callee_ends_the_call_with_its_reason);
