@@ -51,6 +51,7 @@ static void on_lost(void *user, const char *why) {
   (void)why;
   deai_client *client = user;
   client->lost = true;
+  if (client->stream != NULL) deai_link_end(deai_stream_link(client->stream)); /* the call, too */
   deai_loop_stop(client->loop);
 }
 

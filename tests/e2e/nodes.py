@@ -15,9 +15,11 @@ last lines of all logs are printed and the exit status is 1.
 """
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -67,6 +69,19 @@ def check(name, good, found=""):
 def coins(amount):
     """Text of an amount of 10^-9 coins, as configs and the command line take it."""
     return f"{amount // 10**9}.{amount % 10**9:09d}"
+
+
+def free_port():
+    """A port nobody has, below those that the kernel gives to outgoing connections: a node keeps it
+    over a restart, since members know each other by address."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Node:
@@ -234,7 +249,7 @@ class Network:
         """A node with a network of its own, which orders the ledger; init: more words for init."""
         node = Node(self, name)
         node.deai("--quiet", "init", "--name", name, "--http", "127.0.0.1:0", "--peers",
-                  "127.0.0.1:0", *init)
+                  f"127.0.0.1:{free_port()}", *init)
         return self.add(node, plugins, without, extra, up)
 
     def join(self, name, plugins=None, without=(), grant=0, role="member", inviter=None, extra="",
@@ -244,7 +259,7 @@ class Network:
         node = Node(self, name)
         code = inviter.deai("invite", "--grant", str(grant), "--role", role).out.strip()
         node.deai("--quiet", "join", code, "--name", name, "--http", "127.0.0.1:0", "--peers",
-                  "127.0.0.1:0")
+                  f"127.0.0.1:{free_port()}")
         return self.add(node, plugins, without, extra, up)
 
     def add(self, node, plugins, without, extra, up):

@@ -861,10 +861,7 @@ static bool on_models(void *user, bool complete) {
   }
   if (!complete) return false;
   answer_error error;
-  (void)answer_fail(&error, 404, "model_not_found", "model",
-                    "model: one of the %u models in /v1/models expected, found another; choose one "
-                    "of them",
-                    job->inst->models.count);
+  answer_models_unknown(job->inst, &error);
   fail(job, &error);
   return true;
 }

@@ -210,3 +210,16 @@ void answer_models_free(deai_inst *inst) {
   inst->models.list = NULL;
   inst->models.count = 0;
 }
+
+void answer_models_unknown(const deai_inst *inst, answer_error *error) {
+  if (inst->models.count == 0)
+    (void)answer_fail(error, 404, "model_not_found", "model",
+                      "model: a model that a node serves now expected, there is none; add one with "
+                      "deai model add FILE, or wait for the members that have one");
+  else
+    (void)answer_fail(
+        error, 404, "model_not_found", "model",
+        "model: one of the %u models in /v1/models expected, found another; choose one "
+        "of them",
+        inst->models.count);
+}

@@ -1,6 +1,8 @@
 #ifndef DEAI_PLUGINS_MODELS_ANSWER_MODELS_H
 #define DEAI_PLUGINS_MODELS_ANSWER_MODELS_H
 
+#include "reply.h"
+
 #include "deai/plugin.h"
 #include "deai/types.h"
 
@@ -86,5 +88,9 @@ const char *answer_models_id(const deai_inst *inst, uint32_t index);
 
 /* answer_models_free frees the list and the waiters. */
 void answer_models_free(deai_inst *inst);
+
+/* answer_models_unknown fills error for a model that nobody serves now: 404 model_not_found, and what
+   to do when there is none at all. */
+void answer_models_unknown(const deai_inst *inst, answer_error *error);
 
 #endif

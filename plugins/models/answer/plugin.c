@@ -186,10 +186,7 @@ static bool on_models(void *user, bool complete) {
     return true;
   }
   if (!complete) return false;
-  (void)answer_fail(&error, 404, "model_not_found", "model",
-                    "model: one of the %u models in /v1/models expected, found another; choose one "
-                    "of them",
-                    exchange->inst->models.count);
+  answer_models_unknown(exchange->inst, &error);
   answer_output_error(&exchange->output, &error);
   return true;
 }
