@@ -164,22 +164,29 @@ typedef struct tensor {
   uint64_t rows; /* 0 = a vector */
 } tensor;
 
-static uint32_t layer_tensors(tensor *out, uint32_t layer, uint32_t type) {
-  static const struct {
+static uint64_t head_dim_of(const tiny_options *options) {
+  return options->head_dim == 0 ? HEAD_DIM : options->head_dim;
+}
+
+static uint32_t layer_tensors(tensor *out, uint32_t layer, const tiny_options *options) {
+  uint64_t head_dim = head_dim_of(options);
+  const struct {
     const char *name;
     uint64_t cols;
     uint64_t rows;
   } parts[] = {{"attn_norm", TINY_EMBD, 0},
                {"ffn_norm", TINY_EMBD, 0},
-               {"attn_q", TINY_EMBD, HEADS * HEAD_DIM},
-               {"attn_k", TINY_EMBD, KV_HEADS * HEAD_DIM},
-               {"attn_v", TINY_EMBD, KV_HEADS * HEAD_DIM},
-               {"attn_output", HEADS * HEAD_DIM, TINY_EMBD},
+               {"attn_q", TINY_EMBD, HEADS * head_dim},
+               {"attn_k", TINY_EMBD, KV_HEADS * head_dim},
+               {"attn_v", TINY_EMBD, KV_HEADS * head_dim},
+               {"attn_output", HEADS * head_dim, TINY_EMBD},
                {"ffn_gate", TINY_EMBD, FFN},
                {"ffn_up", TINY_EMBD, FFN},
                {"ffn_down", FFN, TINY_EMBD}};
   uint32_t count = sizeof parts / sizeof parts[0];
   for (uint32_t i = 0; i < count; i++) {
+    bool other = strcmp(parts[i].name, "attn_v") == 0 || strcmp(parts[i].name, "ffn_up") == 0;
+    uint32_t type = options->mixed && other ? 8 : options->type;
     out[i] = (tensor){
         .type = parts[i].rows == 0 ? 0 : type, .cols = parts[i].cols, .rows = parts[i].rows};
     (void)snprintf(out[i].name, sizeof out[i].name, "blk.%u.%s.weight", layer, parts[i].name);
@@ -197,7 +204,7 @@ static uint32_t all_tensors(tensor *out, const tiny_options *options) {
     out[count++] =
         (tensor){.name = "output.weight", .type = options->type, .cols = TINY_EMBD, .rows = vocab};
   for (uint32_t layer = 0; layer < LAYERS; layer++)
-    count += layer_tensors(out + count, layer, options->type);
+    count += layer_tensors(out + count, layer, options);
   return count;
 }
 
@@ -211,6 +218,10 @@ static void put_keys(tiny_file *file, const tiny_options *options, const char *t
   tiny_key_u32(file, "llama.attention.head_count_kv", KV_HEADS);
   tiny_key_f32(file, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
   tiny_key_f32(file, "llama.rope.freq_base", 10000.0f);
+  if (options->head_dim != 0) {
+    tiny_key_u32(file, "llama.attention.key_length", options->head_dim);
+    tiny_key_u32(file, "llama.rope.dimension_count", options->head_dim - 2);
+  }
   tiny_key_text(file, "tokenizer.ggml.model", "gpt2");
   tiny_key_text(file, "tokenizer.ggml.pre", "smollm");
   tiny_key_u32(file, "tokenizer.ggml.eos_token_id", TINY_END);
@@ -239,7 +250,7 @@ void tiny_model(tiny_file *file, const tiny_options *options, const char *templa
   uint64_t seed = options->seed;
   uint64_t offset = 0;
   size_t start = file->len;
-  tiny_head(file, count, template == NULL ? 15 : 16);
+  tiny_head(file, count, (template == NULL ? 15u : 16u) + (options->head_dim == 0 ? 0u : 2u));
   put_keys(file, options, template);
   for (uint32_t i = 0; i < count; i++) {
     const tensor *t = &tensors[i];

@@ -20,6 +20,9 @@ typedef struct tiny_options {
   bool untied;          /* an output matrix of its own */
   float loud;           /* factor on the norms; 0 = 1. Large ones provoke faults */
   uint32_t ctx;         /* positions; 0 = TINY_CTX */
+  bool mixed;           /* attn_v and ffn_up as Q8_0, whatever the type of the others */
+  uint32_t head_dim;    /* of a head, of which all but the last two values are rotated; 0 = 32,
+                           all rotated */
   uint32_t vocab_extra; /* more tokens, so that the vocabulary is no multiple of 8 */
 } tiny_options;
 

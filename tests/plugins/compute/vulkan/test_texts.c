@@ -15,7 +15,6 @@
 #define TEXTS     5u
 #define POSITIONS 64u
 #define IDS_MAX   1024u
-#define FULL_MAX  400u /* five texts of it: 2,000 positions */
 #define CONTEXT   1024u
 #define TOGETHER  24u /* tokens written side by side from four caches */
 
@@ -27,51 +26,55 @@ typedef struct texts {
 
 static texts all;
 
+static void take_ids(texts *to, const json_t *ids) {
+  uint32_t *count = &to->counts[to->count];
+  for (size_t i = 0; i < json_array_size(ids) && *count < IDS_MAX; i++)
+    to->ids[to->count][(*count)++] = (uint32_t)json_integer_value(json_array_get(ids, i));
+}
+
 static void take_text(json_t *object, void *user) {
   texts *to = user;
-  const json_t *ids = json_object_get(object, "ids");
-  if (to->count == TEXTS || ids == NULL) return;
-  uint32_t count = 0;
-  for (size_t i = 0; i < json_array_size(ids) && i < IDS_MAX; i++)
-    to->ids[to->count][count++] = (uint32_t)json_integer_value(json_array_get(ids, i));
-  to->counts[to->count++] = count;
+  if (to->count == TEXTS) return;
+  take_ids(to, json_object_get(object, "ids"));
+  take_ids(to, json_object_get(object, "prompt_ids"));
+  take_ids(to, json_object_get(object, "output_ids"));
+  to->count++;
 }
 
 static bool set_up(twin *pair) {
   const char *path = testing_model();
-  if (path == NULL) return false;
-  lm_model *model = run_model(path, CONTEXT);
-  if (!twin_has_device(model)) {
-    lm_model_close(model);
-    return false;
-  }
-  all.count = 0;
+  if (path == NULL || !twin_has_device()) return false;
+  memset(&all, 0, sizeof all);
   (void)testing_vector_rows("nll", "smollm2.jsonl", take_text, &all);
-  ck_assert_uint_gt(all.count, 0);
-  twin_open(pair, model, NULL);
+  (void)testing_vector_rows("greedy", "smollm2.jsonl", take_text, &all);
+  ck_assert_uint_eq(all.count, TEXTS);
+  twin_open(pair, run_model(path, CONTEXT), NULL);
   return true;
 }
 
-static uint32_t positions_of(uint32_t text) {
+static bool is_full(void) {
   const char *full = getenv("DEAI_FULL");
-  uint32_t most = full != NULL && full[0] == '1' ? FULL_MAX : POSITIONS;
-  return all.counts[text] < most ? all.counts[text] : most;
+  return full != NULL && strcmp(full, "1") == 0;
 }
 
 START_TEST(texts_in_chunks_have_the_bits_of_the_processor) {
   static const uint32_t chunks[TEXTS] = {64, 16, 3, 1, 48};
   twin pair;
   uint64_t values = 0;
+  uint32_t positions = 0;
   if (!set_up(&pair)) return;
-  for (uint32_t i = 0; i < all.count; i++) {
+  for (uint32_t i = 0; i < all.count * (is_full() ? 2 : 1); i++) {
     twin_run run;
+    uint32_t text = i % all.count;
+    uint32_t count = is_full() || all.counts[text] < POSITIONS ? all.counts[text] : POSITIONS;
     twin_run_open(&run, &pair, 1, CONTEXT);
-    twin_feed(&run, all.ids[i], positions_of(i), chunks[i]);
+    twin_feed(&run, all.ids[text], count, chunks[(text + i / all.count) % TEXTS]);
     ck_assert_uint_eq(run.faults, 0);
+    positions += count;
     values += run.values;
     twin_run_close(&run);
   }
-  printf("texts: %llu equal floats\n", (unsigned long long)values);
+  printf("texts: %llu equal floats at %u positions\n", (unsigned long long)values, positions);
   twin_close(&pair);
 }
 END_TEST

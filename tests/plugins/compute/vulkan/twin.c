@@ -1,7 +1,9 @@
 #include "twin.h"
 
 #include "plugins/compute/cpu/cpu.h"
+#include "plugins/compute/vulkan/device.h"
 #include "plugins/compute/vulkan/vulkan.h"
+#include "tests/plugins/compute/cpu/run.h"
 #include "tests/testing.h"
 
 #include <stdio.h>
@@ -10,15 +12,27 @@
 
 #include "host/base/banned.h"
 
-bool twin_has_device(const lm_model *model) {
-  lm_backend *backend = NULL;
+bool twin_has_device(void) {
+  lm_vk_device device;
   lm_error error = {{0}};
-  lm_backend_config config = {.threads = 0};
-  int32_t status = lm_vulkan_backend()->open(model, &config, &backend, &error);
-  lm_vulkan_backend()->close(backend);
+  int32_t status = lm_vk_open(NULL, 4, &device, &error);
+  lm_vk_close(&device);
   if (status == DEAI_EUNSUPPORTED) printf("skipped: %s\n", error.text);
   ck_assert_msg(status == DEAI_OK || status == DEAI_EUNSUPPORTED, "%s", error.text);
   return status == DEAI_OK;
+}
+
+lm_model *twin_tiny(const tiny_options *options) {
+  tiny_file file = {0};
+  tiny_model(&file, options, NULL);
+  lm_model *model = run_model(tiny_save(&file, "vulkan.gguf"), 0);
+  tiny_free(&file);
+  return model;
+}
+
+void twin_ids(uint32_t *ids, uint32_t count, uint64_t seed) {
+  for (uint32_t i = 0; i < count; i++)
+    ids[i] = (uint32_t)(tiny_random(&seed) % TINY_VOCAB);
 }
 
 static void open_side(twin_side *side, const lm_backend_ops *ops, const lm_model *model,

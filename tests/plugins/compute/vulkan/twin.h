@@ -2,6 +2,7 @@
 #define DEAI_TESTS_PLUGINS_COMPUTE_VULKAN_TWIN_H
 
 #include "plugins/compute/lm/backend.h"
+#include "tests/plugins/compute/lm/tiny.h"
 
 /* Helpers of the Vulkan tests: the same passes on two backends, compared bit for bit. */
 
@@ -37,7 +38,13 @@ typedef struct twin_run {
 
 /* twin_has_device tells whether this machine has a Vulkan device; prints why the test does nothing
    when it has none. Another error aborts the test. */
-bool twin_has_device(const lm_model *model);
+bool twin_has_device(void);
+
+/* twin_tiny opens a small random model. */
+lm_model *twin_tiny(const tiny_options *options);
+
+/* twin_ids fills count random tokens of a small model. */
+void twin_ids(uint32_t *ids, uint32_t count, uint64_t seed);
 
 /* twin_open opens the device and the CPU backend with these kernels (NULL = the fastest). */
 void twin_open(twin *pair, lm_model *model, const char *kernels);
