@@ -1,4 +1,6 @@
-/* The real plug-in through both local carriers: in this process and in a child. */
+/* The real plug-in through both local carriers: in this process and in a child. Whatever its device
+   ($DEAI_LM_PLUGIN, its id in $DEAI_LM_PLUGIN_ID), its answers are those of a session on the
+   processor. */
 #include "plugins/compute/cpu/cpu.h"
 
 #include "plugins/compute/lm/session.h"
@@ -18,7 +20,7 @@
 
 #include "host/base/banned.h"
 
-#define LIMIT_MS 40000u
+#define LIMIT_MS 90000u
 #define PROMPT   9
 #define ANSWER   150
 #define CTX      9000
@@ -71,7 +73,7 @@ static void on_describe(void *user, const char *plugin, deai_str service, deai_b
   char err[DEAI_ERR_CAP] = "";
   deai_arena arena = {.base = room, .cap = sizeof room};
   deai_lm_offer value;
-  ck_assert_str_eq(plugin, "compute/cpu");
+  ck_assert_str_eq(plugin, getenv("DEAI_LM_PLUGIN_ID"));
   ck_assert(deai_str_eq(service, deai_str_of(DEAI_LM_SERVICE)));
   ck_assert_msg(deai_decode(&deai_lm_offer_table, offer, &value, &arena, err, sizeof err) == 0,
                 "%s", err);
@@ -158,10 +160,10 @@ static void setup(fixture *fix, bool in_child) {
   fix->loop = deai_loop_new(deai_platform_system(), 1);
   fix->limit = deai_timer_new(fix->loop, on_limit, fix);
   deai_timer_set(fix->limit, LIMIT_MS);
-  ck_assert_msg(deai_loader_open(&fix->loaded, getenv("DEAI_CPU_PLUGIN"), NULL, err, sizeof err) ==
+  ck_assert_msg(deai_loader_open(&fix->loaded, getenv("DEAI_LM_PLUGIN"), NULL, err, sizeof err) ==
                     DEAI_OK,
                 "%s", err);
-  ck_assert_str_eq(fix->loaded.manifest.id, "compute/cpu");
+  ck_assert_str_eq(fix->loaded.manifest.id, getenv("DEAI_LM_PLUGIN_ID"));
   ck_assert(!fix->loaded.manifest.inproc);
   if (in_child)
     begin_child(fix);
@@ -240,7 +242,7 @@ static void call(fixture *fix, caller *who, const char *method, deai_bytes args,
   who->fix = fix;
   deai_call_spec spec = {.service = deai_str_of(DEAI_LM_SERVICE),
                          .method = deai_str_of(method),
-                         .time_ms = 30000,
+                         .time_ms = 80000,
                          .caller_class = DEAI_CLASS_LOCAL,
                          .units = units};
   deai_part first = {.size = (uint32_t)sizeof first,
@@ -422,9 +424,9 @@ START_TEST(a_killed_child_ends_the_answer_and_comes_back) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("cpu plugin");
+  Suite *suite = suite_create("lm plugin");
   TCase *tests = tcase_create("both carriers");
-  tcase_set_timeout(tests, 60);
+  tcase_set_timeout(tests, 120);
   tcase_add_loop_test(tests, both_carriers_give_the_answer_of_the_session, 0, 2);
   tcase_add_loop_test(tests, refusals_come_with_their_text, 0, 2);
   tcase_add_loop_test(tests, a_caller_who_reads_late_gets_it_all, 0, 2);
