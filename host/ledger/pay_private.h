@@ -148,30 +148,51 @@ const uint8_t *pay_own(const deai_pay *pay);
 /* pay_tick_ask has pay_tick called soon. */
 void pay_tick_ask(deai_pay *pay);
 
-/* The two sides. */
+/* ---- payer.c: spend_pay, spend_got and spend_left are the router's seam (settle.h) ---- */
+
 int32_t spend_pay(void *user, deai_call *call, const uint8_t worker[DEAI_KEY_BYTES],
                   uint64_t price_in, uint64_t price_out, char *err, uint32_t err_cap);
 void spend_got(void *user, deai_call *call, uint64_t units);
+void spend_left(void *user, deai_call *call, int32_t status);
+
 /* spend_check judges price and channel of a receipt that is right otherwise, and settles it. */
 int32_t spend_check(deai_pay *pay, deai_call *call, const deai_receipt *expected,
                     const deai_receipt *receipt);
-void spend_left(void *user, deai_call *call, int32_t status);
+
+/* spend_over forgets a call; one that ran and had no END is owed. */
 void spend_over(deai_pay *pay, deai_call *call);
+
+/* spend_tick asks for receipts that are owed; true while some are. */
 bool spend_tick(deai_pay *pay);
+
+/* spend_load reads the channels from the purse; spend_free frees them. */
 DEAI_MUST_CHECK int32_t spend_load(deai_pay *pay);
 void spend_free(deai_pay *pay);
+
+/* ---- payee.c: earn_admit and earn_give are the router's seam (settle.h) ---- */
 
 int32_t earn_admit(void *user, deai_call *call, uint64_t price_in, uint64_t price_out, char *err,
                    uint32_t err_cap);
 int32_t earn_give(void *user, deai_call *call, uint64_t given, uint64_t units,
                   const uint8_t in[DEAI_HASH_BYTES]);
+
 /* earn_job_of finds the job of a call, or NULL. */
 earn_job *earn_job_of(const deai_pay *pay, const deai_call *call);
+
 /* earn_receipt keeps a signed receipt of the job and ends it. */
 void earn_receipt(deai_pay *pay, earn_job *job, uint64_t price, deai_bytes receipt);
+
+/* earn_over forgets a call; one that gave units and had no END gets its receipt here. */
 void earn_over(deai_pay *pay, deai_call *call);
+
+/* earn_block judges again what waited for the ledger, and claims on channels that close. */
 void earn_block(deai_pay *pay);
+
+/* earn_tick refuses what has waited too long; true while something waits. */
 bool earn_tick(deai_pay *pay);
+
+/* earn_load reads the channels from the purse and makes the receipts of jobs that were cut off by
+   the end of the process; earn_free frees them. */
 DEAI_MUST_CHECK int32_t earn_load(deai_pay *pay);
 void earn_free(deai_pay *pay);
 

@@ -393,7 +393,9 @@ static uint64_t deposit_choose(spend_chan *chan, uint64_t need) {
   uint64_t amount = pay->options.deposit > need ? pay->options.deposit : need;
   int32_t status = pay->ops.balance(pay->options.user, &have);
   if (status != DEAI_OK) {
-    money_fail(chan, status, "the balance of this node's account cannot be read");
+    money_fail(chan, status == DEAI_ENOTFOUND ? DEAI_EBUSY : status,
+               "expected this node's account on its ledger, found none yet: it still follows the "
+               "first blocks; try again soon");
     return 0;
   }
   if (have >= amount) return amount;

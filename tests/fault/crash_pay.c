@@ -1,8 +1,8 @@
 /* Payments after a crash: a child pays for jobs and is paid, under the recorder. It says of each
-   voucher what it comes to when it is sent, and of each that came when its units begin to count. Then
-   crash images of both folders are made and opened: the ceiling is never below what was sent, and no
-   voucher that counted is missing. The same images without syncs must break that, or the test would
-   see nothing.
+   voucher what it comes to when it is sent, and of each that came when its units begin to count.
+   Then crash images of both folders are made and opened: the ceiling is never below what was sent,
+   and no voucher that counted is missing. The same images without syncs must break that, or the
+   test would see nothing.
 
      crash_pay RECORDER.so        the test        crash_pay --work FOLDER     the child */
 #include "deai/contracts/wire.h"
