@@ -2,6 +2,7 @@
 #include "host/base/log.h"
 #include "host/cli/cli.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include "host/base/banned.h"
@@ -68,6 +69,7 @@ static int data_folder(cli *line) {
 
 int main(int count, char **arguments) {
   deai_log_setup(DEAI_LEVEL_WARN, 0);
+  (void)signal(SIGPIPE, SIG_IGN); /* a node that is gone is an error, not an end */
   cli line = {.count = count - 1, .words = arguments + 1};
   line.json = cli_flag(&line, "--json");
   line.quiet = cli_flag(&line, "--quiet");

@@ -1,6 +1,7 @@
 #include "cli.h"
 
 #include "deai/contracts/blocks.h"
+#include "host/cli/tree.h"
 #include "host/base/platform.h"
 
 #include <errno.h>
@@ -16,9 +17,10 @@
 #define PROGRESS_NS UINT64_C(200000000)
 
 static const char help[] =
-    "deai store add FILE [--no-pin] | get CID[/PATH] [-o FILE] | list | pin CID | unpin CID |\n"
-    "           stat CID | fetch CID | verify\n"
-    "  add prints the CID on stdout and nothing else; get writes to stdout or a new FILE.\n";
+    "deai store add FILE|FOLDER [--no-pin] | get CID[/PATH] [-o NEW] [--links] | list |\n"
+    "           pin CID | unpin CID | stat CID | fetch CID | verify\n"
+    "  add prints the CID on stdout and nothing else; get writes a file to stdout or to NEW, a\n"
+    "  directory to the folder NEW, symbolic links only with --links.\n";
 
 /* Shows bytes, rate and time left on stderr while something long runs. */
 typedef struct progress {
@@ -130,7 +132,10 @@ static int do_add(cli *line) {
   if (line->count != 2) return cli_usage(help);
   deai_client *client = cli_connect(line);
   if (client == NULL) return CLI_EXIT_NO_NODE;
-  int code = cli_add(line, client, line->words[1], pin, cid, &len, &size);
+  struct stat info;
+  bool folder = stat(line->words[1], &info) == 0 && S_ISDIR(info.st_mode);
+  int code = folder ? cli_tree_add(line, client, line->words[1], pin, cid, &len, &size)
+                    : cli_add(line, client, line->words[1], pin, cid, &len, &size);
   deai_client_free(client);
   if (code != 0) return code;
   cli_cid_text(deai_bytes_of(cid, len), text, sizeof text);
@@ -156,12 +161,54 @@ static bool body_part(void *user, const deai_part *part) {
   return true;
 }
 
+/* get_file writes one file to stdout or to the new file `to`. */
+static int get_file(const cli *line, deai_client *client, deai_bytes cid, const char *to) {
+  char why[DEAI_ERR_CAP] = "";
+  uint8_t room[512];
+  deai_blocks_read ask = {.cid = cid};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  if (deai_encode(&deai_blocks_read_table, &ask, &writer, why, sizeof why) != DEAI_OK)
+    return cli_fail(DEAI_EINVAL, why);
+  transfer job = {.fd = to == NULL ? 1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+  if (job.fd < 0) return cli_fail(DEAI_EIO, strerror(errno));
+  deai_client_call call = {.service = DEAI_BLOCKS_SERVICE,
+                           .method = "read",
+                           .args = deai_bytes_of(room, writer.len),
+                           .part = body_part,
+                           .user = &job,
+                           .time_ms = line->time_ms > 0 ? line->time_ms : STORE_MS};
+  int32_t status = deai_client_run(client, &call, why, sizeof why);
+  int code = job.failed          ? cli_fail(DEAI_EIO, "the output could not be written")
+             : status == DEAI_OK ? 0
+                                 : cli_fail(status, why);
+  if (to != NULL && close(job.fd) != 0 && code == 0) code = cli_fail(DEAI_EIO, strerror(errno));
+  if (to != NULL && code != 0) (void)unlink(to);
+  return code;
+}
+
+static int get_folder(const cli *line, deai_client *client, deai_bytes cid, const char *to,
+                      bool links) {
+  char why[DEAI_ERR_CAP] = "";
+  cli_tree_done done;
+  if (to == NULL)
+    return cli_fail(DEAI_EINVAL, "that is a directory; expected -o NEW-FOLDER to write it to");
+  int32_t status = cli_tree_get(client, cid, to, links, &done, why, sizeof why);
+  if (!line->quiet)
+    (void)fprintf(stderr,
+                  "%" PRIu64 " files, %" PRIu64 " folders, %" PRIu64 " links, %" PRIu64 " bytes\n",
+                  done.files, done.folders, done.links, done.bytes);
+  return status == DEAI_OK ? 0 : cli_fail(status, why);
+}
+
 static int do_get(cli *line) {
   char why[DEAI_ERR_CAP] = "";
   char text[256];
   uint8_t cid[DEAI_CID_MAX];
-  uint8_t room[4600];
+  uint8_t own[DEAI_CID_MAX];
+  uint64_t own_len = 0;
+  uint64_t size = 0;
   const char *to = cli_option(line, "-o");
+  bool links = cli_flag(line, "--links");
   if (line->count != 2) return cli_usage(help);
   const char *slash = strchr(line->words[1], '/');
   size_t len = slash != NULL ? (size_t)(slash - line->words[1]) : strlen(line->words[1]);
@@ -169,32 +216,16 @@ static int do_get(cli *line) {
   uint64_t cid_len = cli_cid_read(text, cid, sizeof cid);
   if (cid_len == 0)
     return cli_fail(DEAI_EINVAL, "expected a CID like bafy..., found something else");
-  deai_blocks_read ask = {.cid = deai_bytes_of(cid, cid_len)};
-  if (slash != NULL) ask.has = DEAI_BLOCKS_READ_HAS_PATH;
-  ask.path = deai_str_of(slash != NULL ? slash + 1 : NULL);
-  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
-  if (deai_encode(&deai_blocks_read_table, &ask, &writer, why, sizeof why) != DEAI_OK)
-    return cli_fail(DEAI_EINVAL, why);
-  transfer job = {.fd = to == NULL ? 1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
-  if (job.fd < 0) return cli_fail(DEAI_EIO, strerror(errno));
   deai_client *client = cli_connect(line);
-  deai_client_call call = {.service = DEAI_BLOCKS_SERVICE,
-                           .method = "read",
-                           .args = deai_bytes_of(room, writer.len),
-                           .part = body_part,
-                           .user = &job,
-                           .time_ms = line->time_ms > 0 ? line->time_ms : STORE_MS};
-  int code = CLI_EXIT_NO_NODE;
-  if (client != NULL) {
-    int32_t status = deai_client_run(client, &call, why, sizeof why);
-    if (job.failed)
-      code = cli_fail(DEAI_EIO, "the output could not be written");
-    else
-      code = status == DEAI_OK ? 0 : cli_fail(status, why);
-  }
+  if (client == NULL) return CLI_EXIT_NO_NODE;
+  int32_t kind =
+      cli_tree_kind(client, deai_bytes_of(cid, cid_len), slash != NULL ? slash + 1 : NULL, own,
+                    &own_len, &size, why, sizeof why);
+  deai_bytes what = deai_bytes_of(own, own_len);
+  int code = kind < 0                  ? cli_fail(kind, why)
+             : kind == DEAI_BLOCKS_DIR ? get_folder(line, client, what, to, links)
+                                       : get_file(line, client, what, to);
   deai_client_free(client);
-  if (to != NULL && close(job.fd) != 0 && code == 0) code = cli_fail(DEAI_EIO, strerror(errno));
-  if (to != NULL && code != 0) (void)unlink(to);
   return code;
 }
 
