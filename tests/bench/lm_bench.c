@@ -1,8 +1,9 @@
 /* lm_bench MODEL [THREADS [DEVICE]] prints one JSON line with the speed of a backend through the
    session driver: ms until the first token of a prompt of 34 tokens, loading not counted; tokens a
    second while 128 tokens are written and while a prompt of 256 tokens is read (best of three runs
-   each); the memory in MB. DEVICE is one of the CPU backend (c, avx2), or "vulkan", or "vulkan:" and
-   the index or a part of the name of a device. Not a test: it measures the machine it runs on. */
+   each); the memory in MB. DEVICE is one of the CPU backend (c, avx2), or "vulkan", or "vulkan:"
+   and the index or a part of the name of a device. Not a test: it measures the machine it runs
+   on. */
 
 #include "plugins/compute/cpu/cpu.h"
 #include "plugins/compute/lm/session.h"

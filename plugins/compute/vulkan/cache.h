@@ -7,6 +7,7 @@
    kv head, then the V records (a record: shaders/job.glsl). Matmuls write to it by its address,
    attention reads a layer through a view.
 
+   Threads  One at a time, as all of a backend.
    Memory   One allocation for all positions; drivers on the processor touch what is written. */
 
 /* lm_vk_cache_bytes returns the bytes of a cache of positions tokens. */

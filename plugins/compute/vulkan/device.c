@@ -253,12 +253,10 @@ static VkResult open_shaders(lm_vk_device *d) {
 }
 
 static VkResult open_all(lm_vk_device *d, uint32_t push_bytes) {
-  const VkPipelineCacheCreateInfo cache = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
   VkResult result = open_device(d);
   if (result == VK_SUCCESS) result = open_commands(d);
   if (result == VK_SUCCESS) result = open_layouts(d, push_bytes);
   if (result == VK_SUCCESS) result = open_shaders(d);
-  if (result == VK_SUCCESS) result = vkCreatePipelineCache(d->device, &cache, NULL, &d->cache);
   return result;
 }
 
@@ -287,7 +285,6 @@ void lm_vk_close(lm_vk_device *d) {
     lm_vk_buffer_close(d, &d->staging);
     for (uint32_t i = 0; i < LM_VK_SHADER_COUNT; i++)
       vkDestroyShaderModule(d->device, d->shaders[i], NULL);
-    vkDestroyPipelineCache(d->device, d->cache, NULL);
     vkDestroyPipelineLayout(d->device, d->layout, NULL);
     for (uint32_t i = 0; i < LM_VK_SETS; i++)
       vkDestroyDescriptorSetLayout(d->device, d->set_layouts[i], NULL);
@@ -416,7 +413,8 @@ int32_t lm_vk_pipeline_open(lm_vk_device *d, lm_vk_shader shader, const lm_vk_co
                 .pSpecializationInfo = &special},
       .layout = d->layout};
   *pipeline_out = VK_NULL_HANDLE;
-  return lm_vk_status(vkCreateComputePipelines(d->device, d->cache, 1, &info, NULL, pipeline_out));
+  return lm_vk_status(
+      vkCreateComputePipelines(d->device, VK_NULL_HANDLE, 1, &info, NULL, pipeline_out));
 }
 
 int32_t lm_vk_begin(lm_vk_device *d) {

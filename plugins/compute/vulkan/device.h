@@ -22,11 +22,10 @@
    Limits   LM_VK_WAIT_S seconds for one submission.
    Caveats  After DEAI_EIO the device may be lost: close everything. */
 
-#define LM_VK_WAIT_S   600u
-#define LM_VK_SETS     3u
-#define LM_VK_STAGING  (16u << 20)
-#define LM_VK_TEXEL    16u /* bytes of a texel of every view */
-#define LM_VK_BARRIERS VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
+#define LM_VK_WAIT_S  600u
+#define LM_VK_SETS    3u
+#define LM_VK_STAGING (16u << 20)
+#define LM_VK_TEXEL   16u /* bytes of a texel of every view */
 
 typedef enum lm_vk_place {
   LM_VK_LOCAL,  /* memory of the device: storage, texels, source and target of copies, address */
@@ -71,16 +70,14 @@ typedef struct lm_vk_device {
   VkFence fence;
   VkDescriptorSetLayout set_layouts[LM_VK_SETS];
   VkPipelineLayout layout;
-  VkPipelineCache cache;
   VkShaderModule shaders[LM_VK_SHADER_COUNT];
   lm_vk_buffer staging;
   bool on_processor; /* the driver computes on the processor's cores */
 } lm_vk_device;
 
 /* lm_vk_open chooses by name (NULL or "" = the best, digits = index, else part of a name without
-   regard to case) and opens a device. push_bytes is the size of the push constants. folder, when
-   not NULL, is where the driver may keep compiled shaders. DEAI_EUNSUPPORTED when there is none or
-   it lacks something, by name; DEAI_ENOMEM, DEAI_EIO. */
+   regard to case) and opens a device. push_bytes is the size of the push constants.
+   DEAI_EUNSUPPORTED when there is none or it lacks something, by name; DEAI_ENOMEM, DEAI_EIO. */
 DEAI_MUST_CHECK int32_t lm_vk_open(const char *name, uint32_t push_bytes, lm_vk_device *device,
                                    lm_error *error);
 

@@ -6,7 +6,8 @@
 
 #include "plugins/compute/lm/backend.h"
 
-/* The graph of one pass (backend.h names its steps), recorded anew for each pass and submitted once.
+/* The graph of one pass (backend.h names its steps), recorded anew and submitted once a
+   pass.
 
    Dispatches of a layer, with a barrier after each: q, k, v with RoPE, quantised, K and V into the
    caches; attention, one dispatch a cache, quantised; output + residual + norm, quantised; gate and
@@ -153,12 +154,12 @@ void lm_vk_graph_close(lm_backend *backend);
 DEAI_MUST_CHECK int32_t lm_vk_graph_run(lm_backend *backend, const lm_column *columns,
                                         uint32_t count, const lm_outputs *outputs);
 
-/* lm_vk_set_open takes a descriptor set for layout `set` from pool; lm_vk_pool_open makes a pool for
-   sets with so many views and storage buffers in all (where there are buffers, one image, too). */
+/* lm_vk_pool_open makes a pool for sets with so many views and storage buffers in all (where there
+   are buffers, one image, too). */
 DEAI_MUST_CHECK int32_t lm_vk_pool_open(lm_vk_device *device, uint32_t sets, uint32_t texels,
                                         uint32_t words, VkDescriptorPool *pool_out);
 
-/* lm_vk_set_open: see lm_vk_pool_open. */
+/* lm_vk_set_open takes a descriptor set for layout number `set` from pool. */
 DEAI_MUST_CHECK int32_t lm_vk_set_open(lm_vk_device *device, VkDescriptorPool pool, uint32_t set,
                                        VkDescriptorSet *set_out);
 

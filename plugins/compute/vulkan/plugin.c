@@ -1,4 +1,5 @@
-/* compute/vulkan: deai.lm/1 on Vulkan devices. All of it is the service of compute/lm over this device. */
+/* compute/vulkan: deai.lm/1 on Vulkan devices. All of it is the service of compute/lm over this
+   device. */
 #include "vulkan.h"
 
 #include "plugins/compute/lm/service.h"

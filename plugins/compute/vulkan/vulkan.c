@@ -23,13 +23,38 @@ static void vulkan_close(lm_backend *backend) {
   free(backend);
 }
 
+/* warm runs one column, then a tile of them, so that a driver that compiles at the first dispatch
+   does it now and not in somebody's first answer. */
+static int32_t warm(lm_backend *b, lm_error *error) {
+  lm_column columns[LM_VK_TILE];
+  uint8_t fault[LM_VK_TILE];
+  uint32_t room = b->shape->ctx < LM_VK_TILE ? b->shape->ctx : LM_VK_TILE;
+  lm_cache *cache = NULL;
+  float *hidden = malloc((size_t)LM_VK_TILE * b->shape->embd * sizeof *hidden);
+  float *logits = malloc((size_t)LM_VK_TILE * b->shape->vocab * sizeof *logits);
+  const lm_outputs outputs = {.hidden = hidden, .logits = logits, .fault = fault};
+  int32_t status = hidden == NULL || logits == NULL ? DEAI_ENOMEM : DEAI_OK;
+  if (status == DEAI_OK) status = lm_vk_cache_open(b, room, &cache);
+  for (uint32_t i = 0; i < room; i++)
+    columns[i] = (lm_column){.cache = cache, .position = i, .want = true};
+  if (status == DEAI_OK) status = lm_vk_graph_run(b, columns, 1, &outputs);
+  if (status == DEAI_OK) status = lm_vk_graph_run(b, columns, room, &outputs);
+  lm_vk_cache_close(cache);
+  free(hidden);
+  free(logits);
+  if (status == DEAI_OK) return DEAI_OK;
+  return lm_fail(error, status, "vulkan: a first pass expected to run on %.64s, it did not",
+                 b->device.properties.deviceName);
+}
+
 static int32_t fill(lm_backend *b, const lm_backend_config *config, lm_error *error) {
   int32_t status = lm_vk_open(config->device, sizeof(lm_vk_push), &b->device, error);
   if (status != DEAI_OK) return status;
   b->split = b->device.on_processor ? HOST_SPLIT : CARD_SPLIT;
   b->lanes = b->device.on_processor ? HOST_LANES : CARD_LANES;
   (void)snprintf(b->text, sizeof b->text, "vulkan, %s", b->device.properties.deviceName);
-  return lm_vk_graph_open(b, error);
+  status = lm_vk_graph_open(b, error);
+  return status == DEAI_OK ? warm(b, error) : status;
 }
 
 static int32_t vulkan_open(const lm_model *model, const lm_backend_config *config,

@@ -13,7 +13,7 @@
 
      quants  4 bits: for each pair of rows two texels a lane, words 4 i + j: nibble k of the first
              row at bit 4 k, of the second at bit 16 + 4 k, k counting weights 4 (4 i + j) + k.
-             8 bits: for each row two texels a lane, as in the file. Texels of lanes lie side by side
+             8 bits: for each row two texels a lane, as in the file. Lanes lie side by side
      scales  floats that carry 2^xT (N6): (d, m, d, m) for each pair of rows where the format has a
              minimum, else (d, d, d, d) for each four
    exponents hold xT for each 32 rows (for gate and up: of gate, then of up).

@@ -16,8 +16,8 @@ layout(set = 2, binding = 0) uniform usamplerBuffer cache; /* this layer of it *
 #define RECORD (HEAD_DIM / 16u + 1u)
 #define GROUPS (HEAD_DIM / 8u)
 
-/* With few lanes each reads all partial sums, by constant indexes and outside of control flow, which
-   lavapipe turns into one load for all; with many the sums come together by atomics. */
+/* With few lanes each reads all partial sums, by constant indexes and outside of control flow,
+   which lavapipe turns into one load for all; with many the sums come together by atomics. */
 #define FEW (LANES <= 8u)
 #define ROUNDS ((GROUPS + LANES - 1u) / LANES) /* groups of 8 values that a lane finishes */
 
@@ -64,7 +64,8 @@ float score(uint at) {
   return store(mul(sum, push.head_scale));
 }
 
-/* Scores of all positions; the largest d of each V block becomes tops. Returns the largest score. */
+/* Scores of all positions; the largest d of each V block becomes tops. Returns the largest
+   score. */
 float all_scores(uint n, uint keys, uint values, uint scratch) {
   uint lane = gl_LocalInvocationID.x;
   bool none = true;
@@ -160,8 +161,9 @@ void take_own() {
   }
   barrier();
   [[unroll]] for (uint i = 0u; i < ROUNDS * 8u; i++) {
+    uint group = i / 8u * LANES + lane;
     mine[i] = 0;
-    if (!FEW && (i / 8u * LANES + lane) < GROUPS) mine[i] = sums[(i / 8u * LANES + lane) * 8u + i % 8u];
+    if (!FEW && group < GROUPS) mine[i] = sums[group * 8u + i % 8u];
   }
   [[unroll]] for (uint i = 0u; FEW && i < HEAD_DIM; i++) {
     int sum = 0;

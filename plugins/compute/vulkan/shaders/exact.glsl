@@ -1,6 +1,6 @@
-/* The exact arithmetic on a device (docs/arithmetic.md; names in capitals are its rules). Every float
-   operation goes through add, sub and mul: one rounded operation each, never contracted. Shaders of
-   this folder use no other float operator, and a test of the SPIR-V looks after that. */
+/* The exact arithmetic on a device (docs/arithmetic.md; names in capitals are its rules). Every
+   float operation goes through add, sub and mul: one rounded operation each, never contracted.
+   Shaders of this folder use no other float operator, and a test of the SPIR-V looks after that. */
 
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_spirv_intrinsics : require

@@ -188,8 +188,8 @@ uint top_of(const float y[8], uint n) {
   return top;
 }
 
-/* The largest of the 8 lanes, or of each 4. Indexes are constant and no control flow is around this:
-   lavapipe then reads one word for all. */
+/* The largest of the 8 lanes, or of each 4. Indexes are constant and no control flow is around
+   this: lavapipe then reads one word for all. */
 uint block_top(uint c, bool fours) {
   uint low = 0u;
   uint high = 0u;
