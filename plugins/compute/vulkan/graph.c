@@ -11,8 +11,9 @@
 #define JOB_WANTED   (JOB_ORDER + LM_COLUMNS_MAX)
 #define JOB_ALL      (JOB_WANTED + LM_COLUMNS_MAX)
 #define JOB_UNWANTED UINT32_MAX
-#define ACT_TEXELS   3u /* of a block of activations */
-#define SLOTS_LAYER  4u /* words for the largest d, times columns: two norms, attention, gate */
+#define GROUPS_MAX   65535u /* workgroups every device takes in one dispatch */
+#define ACT_TEXELS   3u     /* of a block of activations */
+#define SLOTS_LAYER  4u     /* words for the largest d, times columns: two norms, attention, gate */
 
 /* ---- descriptors ---- */
 
@@ -144,7 +145,9 @@ static int32_t open_tables(lm_backend *b) {
 static int32_t open_room(lm_backend *b) {
   const lm_shape *s = b->shape;
   uint64_t result = (uint64_t)LM_COLUMNS_MAX * (s->embd + s->vocab + 1) * 4;
+  uint64_t most = b->device.properties.limits.maxStorageBufferRange;
   b->places = places_of(s);
+  if (b->places.bytes > most || result > most) return DEAI_EUNSUPPORTED;
   int32_t status = lm_vk_buffer_open(&b->device, b->places.bytes, LM_VK_LOCAL, &b->work);
   if (status == DEAI_OK)
     status = lm_vk_view_open(&b->device, &b->work, 0, (uint64_t)b->places.scores * 4, false,
@@ -366,7 +369,8 @@ static void record_attention(lm_backend *b, uint32_t layer) {
   for (uint32_t i = 0; i < b->count;) {
     const lm_cache *cache = b->columns[b->order[i]].cache;
     uint32_t end = i + 1;
-    while (end < b->count && end % room != 0 && b->columns[b->order[end]].cache == cache)
+    while (end < b->count && end % room != 0 && b->columns[b->order[end]].cache == cache &&
+           (end - i + 1) * s->heads <= GROUPS_MAX)
       end++;
     if (i > 0 && i % room == 0) next_step(b);
     push.list = JOB_ORDER + i;
