@@ -40,8 +40,8 @@ DEAI_MUST_CHECK int32_t deai_folder_sync(const char *path, char *err, uint32_t e
 DEAI_MUST_CHECK int32_t deai_path_join(char *out, uint64_t cap, const char *folder,
                                        const char *name);
 
-/* deai_path_near writes to out the first of count relative paths that exists as seen from the folder
-   of the running program, so that a build tree and an installed tree work wherever they lie.
+/* deai_path_near writes to out the first of count relative paths that exists as seen from the
+   folder of the running program, so that a build tree and an installed tree work wherever they lie.
    DEAI_ENOTFOUND when none does. */
 DEAI_MUST_CHECK int32_t deai_path_near(char *out, uint64_t cap, const char *const *relative,
                                        uint32_t count);

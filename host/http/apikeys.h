@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* API keys of the HTTP port: who may ask this node when `http: { auth: true }`. A key is shown once,
-   when it is made; the file DATA/api-keys (0600) holds its hash only.
+/* API keys of the HTTP port: who may ask this node when `http: { auth: true }`. A key is shown
+   once, when it is made; the file DATA/api-keys (0600) holds its hash only.
 
      secret  "deai-" and 52 characters of base32: 32 random bytes
      line    HASH NAME\n         HASH = 64 hex digits of SHA-256("deai/api-key/1" 0x00 secret)
@@ -16,8 +16,8 @@
 
    The secret has 256 bits, so a plain hash is as good as a slow one.
 
-   Threads  [any]; changes take a lock on the file DATA/api-keys.lock, so two commands at a time lose
-            nothing.
+   Threads  [any]; changes take a lock on the file DATA/api-keys.lock, so two commands at a time
+            lose nothing.
    Memory   A deai_apikeys owns its rows.
    Limits   DEAI_APIKEYS_MAX keys; names of 1 to 64 printable ASCII characters without spaces. */
 

@@ -2,13 +2,15 @@
 
      call_bench DATA CALLS [PLUGIN]
 
-   DATA is the data folder of a node, where `example.echo/1 echo` (sdk/template) is served by PLUGIN:
-   the id of a plug-in, or nothing for whoever the router picks, such as another member. Calls are
-   made one behind the other over DATA/deai.sock, each with a body of 64 bytes that comes back.
+   DATA is the data folder of a node, where `example.echo/1 echo` (sdk/template) is served by
+   PLUGIN: the id of a plug-in, or nothing for whoever the router picks, such as another member.
+   Calls are made one behind the other over DATA/deai.sock, each with a body of 64 bytes that comes
+   back.
 
    p50_us, p99_us   of a whole call
-   base_us          p50 of a call that the node answers itself (deai.ledger/1-draft head): so the socket
-                    and the command line's side are known, and what is above it is the plug-in's */
+   base_us          p50 of a call that the node answers itself (deai.ledger/1-draft head): so the
+                    socket and the command line's side are known, and what is above it is the
+                    plug-in's */
 #include "deai/contracts/ledger.h"
 #include "host/cli/client.h"
 

@@ -1,5 +1,5 @@
-/* folder STORE: makes, in the store of a node that does not run, a directory with a file and a link,
-   and prints its CID. For tests of `deai store get`, since no command adds links. */
+/* folder STORE: makes, in the store of a node that does not run, a directory with a file and a
+   link, and prints its CID. For tests of `deai store get`, since no command adds links. */
 #include "plugins/storage/blocks/import.h"
 
 #include <stdio.h>

@@ -13,6 +13,7 @@ $DEAI_E2E_KEEP the folders stay. Everything waits for a condition with a deadlin
 A failed check, an exit code that is not expected or a deadline that is over raises an exception: the
 last lines of all logs are printed and the exit status is 1.
 """
+import fcntl
 import json
 import os
 import random
@@ -158,13 +159,14 @@ class Node:
         pid, self.pid = self.pid, None
         os.kill(pid, signal.SIGKILL)
 
-        def gone():
-            try:
-                with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-                    return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-            except OSError:
-                return True
-        until(gone, 10, f"{self.name} is gone")
+        def free():
+            with open(os.path.join(self.data, "lock"), "rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+                except BlockingIOError:
+                    return False
+        until(free, 10, f"{self.name} is gone")
 
     def port(self):
         with open(os.path.join(self.data, "http.port"), encoding="utf-8") as file:

@@ -89,8 +89,8 @@ const char *answer_models_id(const deai_inst *inst, uint32_t index);
 /* answer_models_free frees the list and the waiters. */
 void answer_models_free(deai_inst *inst);
 
-/* answer_models_unknown fills error for a model that nobody serves now: 404 model_not_found, and what
-   to do when there is none at all. */
+/* answer_models_unknown fills error for a model that nobody serves now: 404 model_not_found, and
+   what to do when there is none at all. */
 void answer_models_unknown(const deai_inst *inst, answer_error *error);
 
 #endif

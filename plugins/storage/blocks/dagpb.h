@@ -17,7 +17,7 @@
    Memory   A decoded node borrows the block: names and data point into it. blocks_pbnode_free.
    Limits   BLOCKS_PBLINKS_MAX links a node; longer is DEAI_ETOOLARGE. Callers cap the block.
    Caveats  Names are bytes: UTF-8 is not asked for, and what a name may do to a file system is
-            decided by export.h. */
+            the caller's to decide (blocks_unixfs_name_check, host/cli/tree.h). */
 
 #define BLOCKS_PBLINKS_MAX 65536
 

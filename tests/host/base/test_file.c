@@ -60,10 +60,23 @@ START_TEST(replaces_and_reads) {
 }
 END_TEST
 
+START_TEST(near_the_program) {
+  static const char *const none[] = {"no-such-file", "../no/such/file"};
+  static const char *const some[] = {"no-such-file", ".", "/"};
+  char path[4096], small[2];
+  ck_assert_int_eq(deai_path_near(path, sizeof path, none, 2), DEAI_ENOTFOUND);
+  ck_assert_int_eq(deai_path_near(small, sizeof small, some, 3), DEAI_ENOTFOUND);
+  ck_assert_int_eq(deai_path_near(path, sizeof path, some, 3), DEAI_OK);
+  ck_assert_int_eq(path[0], '/');
+  ck_assert_int_eq(access(path, R_OK | X_OK), 0);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("file");
   TCase *tests = tcase_create("all");
   tcase_add_test(tests, refusals);
+  tcase_add_test(tests, near_the_program);
   tcase_add_test(tests, replaces_and_reads);
   suite_add_tcase(suite, tests);
   return testing_run(suite);
