@@ -4,6 +4,7 @@
 #include "host/money.h"
 #include "host/base/base32.h"
 #include "host/ledger/records.h"
+#include "host/net/invite.h"
 #include "host/request.h"
 
 #include <jansson.h>
@@ -114,8 +115,7 @@ static void do_stop(deai_node *node, deai_request *request, const json_t *asked)
 
 static json_t *invite_json(deai_node *node, const uint8_t secret[DEAI_ID_BYTES]) {
   char address[DEAI_NET_ADDR_MAX + 1];
-  uint8_t room[4096];
-  char text[8192];
+  char text[DEAI_INVITE_CODE_MAX + 1];
   const deai_config_peers *peers = &node->config->node.peers;
   deai_str own[1] = {{address, 0}};
   int host_len = (int)peers->listen.len;
@@ -128,10 +128,7 @@ static json_t *invite_json(deai_node *node, const uint8_t secret[DEAI_ID_BYTES])
   memcpy(invite.g, node->genesis, DEAI_HASH_BYTES);
   memcpy(invite.k, deai_key_public(node->key), DEAI_KEY_BYTES);
   memcpy(invite.s, secret, DEAI_ID_BYTES);
-  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
-  if (deai_encode(&deai_invite_table, &invite, &writer, NULL, 0) != DEAI_OK ||
-      deai_base32_put(deai_bytes_of(room, writer.len), text, sizeof text) != DEAI_OK)
-    return NULL;
+  if (deai_invite_put(&invite, text, sizeof text) != DEAI_OK) return NULL;
   return json_pack("{s:s}", "code", text);
 }
 

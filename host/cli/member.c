@@ -7,6 +7,7 @@
 #include "host/ledger/genesis.h"
 #include "host/ledger/ledger.h"
 #include "host/ledger/tx.h"
+#include "host/net/invite.h"
 #include "host/net/net.h"
 #include "host/net/record.h"
 
@@ -308,27 +309,16 @@ static void join_free(joining *job) {
   free(job->peers);
 }
 
-static int32_t code_read(const char *text, deai_invite *out, uint8_t *room, deai_arena *arena) {
-  uint64_t len = 0;
-  if (deai_base32_get(deai_str_of(text), (deai_buf){room, 4096}, &len) != DEAI_OK)
-    return DEAI_EINVAL;
-  return deai_decode(&deai_invite_table, deai_bytes_of(room, len), out, arena, NULL, 0);
-}
-
 int cli_join(cli *line) {
-  static uint8_t room[4096];
-  _Alignas(16) static uint8_t arena_room[4096];
+  static deai_invite_box box;
   char path[4000];
   char text[64];
-  deai_arena arena = {arena_room, sizeof arena_room, 0};
-  deai_invite invite;
-  joining job = {.invite = &invite};
+  joining job = {.invite = &box.invite};
   job.name = cli_option(line, "--name");
   if (job.name == NULL) job.name = "node";
   if (line->count < 1) return cli_usage(join_help);
-  if (code_read(line->words[0], &invite, room, &arena) != DEAI_OK)
-    return cli_fail(DEAI_EINVAL,
-                    "expected a code of deai invite, found something else; copy all of it");
+  if (deai_invite_get(deai_str_of(line->words[0]), &box, job.why, sizeof job.why) != DEAI_OK)
+    return cli_fail(DEAI_EINVAL, job.why);
   line->words++;
   line->count--;
   (void)snprintf(path, sizeof path, "%s/keys", line->data);

@@ -2,6 +2,7 @@
    the same bytes. */
 #include "deai/codec.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "host/base/banned.h"
@@ -64,6 +65,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   deai_bytes input = deai_bytes_of(data, size);
   tree value;
   deai_signed pack;
+  static bool checked;
+  if (!checked && deai_table_check(&tree_table, NULL, 0) != DEAI_OK) abort();
+  checked = true;
   int32_t strict = deai_cbor_check(input, 0, NULL);
   int32_t loose = deai_cbor_check(input, DEAI_CBOR_FLOAT64 | DEAI_CBOR_DEEP, NULL);
   if (strict == DEAI_OK && loose != DEAI_OK) abort();

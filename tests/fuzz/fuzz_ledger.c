@@ -20,6 +20,8 @@ static void one_tx(deai_bytes input) {
   if (deai_encode(&deai_tx_table, &parsed->tx, &writer, err, sizeof err) != DEAI_OK) abort();
   if (!deai_bytes_eq(parsed->pack.body, deai_bytes_of(room, writer.len))) abort();
   free(parsed);
+  static const uint8_t genesis[DEAI_HASH_BYTES];
+  if (deai_tx_parse(genesis, input, &parsed, err, sizeof err) == DEAI_OK) free(parsed);
 }
 
 static void one_entry(deai_bytes input) {
@@ -30,7 +32,18 @@ static void one_entry(deai_bytes input) {
   for (uint64_t i = 0; i < entry->tx_count; i++)
     len += entry->txs[i]->bytes.len;
   if (len > input.len) abort();
+  static const uint8_t zeros[DEAI_HASH_BYTES];
+  deai_entry_before before = {entry->block.h - 1, entry->block.t - 1, entry->block.p, zeros};
   (void)!deai_entry_data(entry, err, sizeof err);
+  (void)!deai_entry_signed(entry, zeros, entry->pack.key, err, sizeof err);
+  (void)!deai_entry_tx_sigs(entry, zeros, err, sizeof err);
+  if (entry->block.t > 0 && deai_entry_link(entry, &before, err, sizeof err) != DEAI_OK) abort();
+  before.time_ms = entry->block.t;
+  if (deai_entry_link(entry, &before, err, sizeof err) == DEAI_OK) abort();
+  before.hash = entry->hash;
+  if (deai_entry_link(entry, &before, err, sizeof err) == DEAI_OK) abort();
+  before.height++;
+  if (deai_entry_link(entry, &before, err, sizeof err) == DEAI_OK) abort();
   deai_entry_free(entry);
 }
 
