@@ -67,13 +67,14 @@ static json_t *status_json(const deai_node *node) {
   char hex[2 * DEAI_KEY_BYTES + 1];
   for (int i = 0; i < DEAI_KEY_BYTES; i++)
     (void)snprintf(hex + 2 * i, 3, "%02x", deai_key_public(node->key)[i]);
-  return json_pack("{s:s%, s:s, s:i, s:s, s:s, s:I, s:i, s:{s:s, s:I, s:b}, s:o}", "name",
+  return json_pack("{s:s%, s:s, s:i, s:s, s:s, s:I, s:i, s:{s:s, s:I, s:I, s:b}, s:o}", "name",
                    node->config->node.name.ptr, (int)node->config->node.name.len, "hex", hex, "pid",
                    (int)getpid(), "key", key, "version", DEAI_VERSION, "up_ms",
                    (json_int_t)(up_ns / UINT64_C(1000000)), "http_port",
                    node->http != NULL ? (int)deai_http_port(node->http) : 0, "ledger", "engine",
                    node->order != NULL ? "local" : "follow", "height", (json_int_t)head.height,
-                   "stopped", (int)head.stopped, "plugins", plugins_json(node));
+                   "time", (json_int_t)head.time_ms, "stopped", (int)head.stopped, "plugins",
+                   plugins_json(node));
 }
 
 static void count_row(void *user, const char *plugin, const char *name, uint64_t value) {

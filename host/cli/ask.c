@@ -36,6 +36,8 @@ typedef struct wishes {
   const char *most;
   const char *temperature;
   const char *seed;
+  uint64_t most_number;
+  uint64_t seed_number;
   const char *receipt;
   const char *via_text;
   char via[CLI_HEX_KEY];
@@ -57,10 +59,13 @@ typedef struct asking {
   uint64_t prompt_tokens;
   uint64_t begin_ns;
   uint64_t first_ns;
+  uint64_t last_ns; /* of the last piece of text: what comes behind it is no decoding */
   bool head_seen;
   uint64_t http_status;
   char provider[DEAI_KEY_BYTES * 2 + 1];
   char model[DEAI_NAME_MAX * 2 + 1];
+  char audit[96]; /* what the node said of them, or "" */
+  char price[24];
   json_t *explained;
   json_t *members;
 } asking;
@@ -84,7 +89,8 @@ static void take_event(asking *job, const char *text) {
   const char *model = json_string_value(json_object_get(event, "model"));
   if (model != NULL) (void)snprintf(job->model, sizeof job->model, "%s", model);
   if (piece != NULL && piece[0] != 0) {
-    if (job->first_ns == 0) job->first_ns = deai_now_ns(deai_platform_system());
+    job->last_ns = deai_now_ns(deai_platform_system());
+    if (job->first_ns == 0) job->first_ns = job->last_ns;
     (void)fputs(piece, job->out);
     (void)fflush(job->out);
   }
@@ -96,15 +102,24 @@ static void take_event(asking *job, const char *text) {
   json_decref(event);
 }
 
-/* take_comment keeps what explains the answer and shows other remarks of the node. */
+/* behind returns what stands behind ": NAME " in a comment, or NULL. */
+static const char *behind(const char *text, const char *name) {
+  size_t len = strlen(name);
+  if (strncmp(text, ": ", 2) != 0 || strncmp(text + 2, name, len) != 0) return NULL;
+  return text[2 + len] == ' ' ? text + len + 3 : NULL;
+}
+
+/* take_comment keeps what the node says about the answer. */
 static void take_comment(asking *job, const char *text) {
-  static const char explain[] = ": explain ";
-  if (strncmp(text, explain, sizeof explain - 1) == 0) {
+  const char *explained = behind(text, "explain");
+  const char *audit = behind(text, "audit");
+  const char *price = behind(text, "price");
+  if (explained != NULL) {
     json_decref(job->explained);
-    job->explained = json_loads(text + sizeof explain - 1, 0, NULL);
-  } else if (!job->line->quiet && !job->line->json && strstr(text, "receipt") == NULL) {
-    (void)fprintf(stderr, "\n%s\n", text + 1);
+    job->explained = json_loads(explained, 0, NULL);
   }
+  if (audit != NULL) (void)snprintf(job->audit, sizeof job->audit, "%s", audit);
+  if (price != NULL) (void)snprintf(job->price, sizeof job->price, "%s", price);
 }
 
 /* take_events handles every whole event ("data: ...\n\n") and keeps the rest. */
@@ -165,14 +180,14 @@ static json_t *ask_json(const wishes *want, const char *text) {
                 "content", text, "stream", 1, "stream_options", "include_usage", 1);
   if (body == NULL) return NULL;
   if (want->most != NULL)
-    (void)json_object_set_new(body, "max_tokens", json_integer(strtoll(want->most, NULL, 10)));
+    (void)json_object_set_new(body, "max_tokens", json_integer((json_int_t)want->most_number));
   if (want->temperature != NULL) {
     json_t *number = json_loads(want->temperature, JSON_DECODE_ANY, NULL);
     (void)json_object_set_new(body, "temperature",
                               number != NULL ? number : json_string(want->temperature));
   }
   if (want->seed != NULL)
-    (void)json_object_set_new(body, "seed", json_integer(strtoll(want->seed, NULL, 10)));
+    (void)json_object_set_new(body, "seed", json_integer((json_int_t)want->seed_number));
   return body;
 }
 
@@ -221,10 +236,10 @@ static int ask_run(asking *job, deai_client *client, const char *body) {
 
 /* ---- what is said about the answer ---- */
 
+/* rate10_of returns tenths of tokens a second, from the first to the last piece of text. */
 static uint64_t rate10_of(const asking *job) {
-  uint64_t now_ns = deai_now_ns(deai_platform_system());
-  uint64_t spent_ms = job->first_ns > 0 ? (now_ns - job->first_ns) / 1000000 + 1 : 1;
-  return job->tokens > 1 ? (job->tokens - 1) * 10000 / spent_ms : 0;
+  uint64_t spent_us = (job->last_ns - job->first_ns) / 1000 + 1;
+  return job->tokens > 1 && job->first_ns > 0 ? (job->tokens - 1) * 10000000 / spent_us : 0;
 }
 
 static uint64_t first_ms_of(const asking *job) {
@@ -232,11 +247,17 @@ static uint64_t first_ms_of(const asking *job) {
 }
 
 static void ask_report(const asking *job, uint64_t rate10) {
+  uint64_t price = 0;
   (void)fprintf(stderr,
                 "%s  node %.8s  %" PRIu64 " + %" PRIu64 " tokens  first %" PRIu64 " ms  %" PRIu64
-                ".%" PRIu64 " tok/s\n",
+                ".%" PRIu64 " tok/s",
                 job->model, job->provider, job->prompt_tokens, job->tokens, first_ms_of(job),
                 rate10 / 10, rate10 % 10);
+  if (cli_number(job->price, UINT64_MAX, &price) && price > 0)
+    (void)fprintf(stderr, "  price %" PRIu64 ".%09" PRIu64 " coins", price / DEAI_COIN,
+                  price % DEAI_COIN);
+  if (job->audit[0] != 0) (void)fprintf(stderr, "  audit %s", job->audit);
+  (void)fputc('\n', stderr);
 }
 
 /* file_of returns the bytes of a job file in what the node explained (free them), or NULL. */
@@ -405,6 +426,19 @@ static wishes wishes_of(cli *line) {
   return want;
 }
 
+/* wishes_read reads the numbers among the words; false after printing which one is none. */
+static bool wishes_read(wishes *want) {
+  const char *wrong = NULL;
+  if (want->most != NULL && !cli_number(want->most, UINT32_MAX, &want->most_number))
+    wrong = want->most;
+  if (want->seed != NULL && !cli_number(want->seed, INT64_MAX, &want->seed_number))
+    wrong = want->seed;
+  if (wrong == NULL) return true;
+  (void)fprintf(stderr, "deai: expected a whole number behind %s, found \"%s\"\n",
+                wrong == want->seed ? "--seed" : "--max", wrong);
+  return false;
+}
+
 /* ask_prepare opens where the answer goes and finds out who --via is. */
 static int ask_prepare(asking *job) {
   int code = 0;
@@ -434,10 +468,45 @@ static int ask_question(asking *job, const char *text) {
   return code;
 }
 
+static void ask_free(asking *job) {
+  json_decref(job->explained);
+  json_decref(job->members);
+  free(job->events);
+  free(job->text);
+  free(job->error);
+}
+
+int cli_ask_timed(const cli *line, const char *model, const char *hex, uint64_t most,
+                  cli_timed *out) {
+  cli silent = *line;
+  silent.json = true; /* the text goes to memory, remarks nowhere */
+  asking job = {
+      .line = &silent,
+      .want = {
+          .model = model, .most = "", .most_number = most, .temperature = "0", .no_audit = true}};
+  (void)snprintf(job.want.via, sizeof job.want.via, "%s", hex);
+  json_t *json = ask_json(&job.want, "Write a long story about a ship in a storm.");
+  char *body = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+  json_decref(json);
+  int code = body == NULL ? cli_fail(DEAI_ENOMEM, "") : ask_prepare(&job);
+  deai_client *client = code == 0 ? cli_connect(line) : NULL;
+  job.begin_ns = deai_now_ns(deai_platform_system());
+  if (code == 0) code = client == NULL ? CLI_EXIT_NO_NODE : ask_run(&job, client, body);
+  if (job.out != NULL) (void)fclose(job.out);
+  *out =
+      (cli_timed){.tokens = job.tokens, .first_ms = first_ms_of(&job), .rate10 = rate10_of(&job)};
+  (void)snprintf(out->model, sizeof out->model, "%s", job.model);
+  deai_client_free(client);
+  free(body);
+  ask_free(&job);
+  return code;
+}
+
 int cli_ask(cli *line) {
   if (cli_flag(line, "--help")) return cli_usage(help) * 0;
   asking job = {.line = line, .want = wishes_of(line)};
   if (line->count != 1) return cli_usage(help);
+  if (!wishes_read(&job.want)) return CLI_EXIT_USAGE;
   const char *text = line->words[0];
   char *from_stdin = strcmp(text, "-") == 0 ? read_stdin() : NULL;
   int code = 1;
@@ -445,11 +514,7 @@ int cli_ask(cli *line) {
     code = cli_fail(DEAI_ENOMEM, "");
   else
     code = ask_question(&job, from_stdin != NULL ? from_stdin : text);
-  json_decref(job.explained);
-  json_decref(job.members);
   free(from_stdin);
-  free(job.events);
-  free(job.text);
-  free(job.error);
+  ask_free(&job);
   return code;
 }

@@ -52,6 +52,9 @@ cli_command cli_member;
 cli_command cli_wallet;
 cli_command cli_wallet_send; /* words: send ACCOUNT COINS */
 cli_command cli_key;
+cli_command cli_leave;
+cli_command cli_doctor;
+cli_command cli_bench;
 
 /* cli_fail prints why to stderr and returns the exit code of status. */
 int cli_fail(int32_t status, const char *why);
@@ -69,7 +72,13 @@ json_t *cli_json(const cli *line, const char *service, const char *method, int *
 json_t *cli_json_body(const cli *line, const char *service, const char *method, const char *body,
                       int *code_out);
 
-/* cli_unit reads "10m" (duration, ms) or "1.5" (coins); 0, or 2 after printing what is wrong. */
+/* cli_number reads a decimal number of at most `most`; false when text is none. */
+bool cli_number(const char *text, uint64_t most, uint64_t *out);
+
+/* cli_unit_read reads "10m" (duration, ms) or "1.5" (coins); false when text is neither. */
+bool cli_unit_read(const char *text, const char *format, uint64_t *out);
+
+/* cli_unit is cli_unit_read that says what is wrong: 0, or 2 after printing it. */
 int cli_unit(const char *text, const char *format, uint64_t *out);
 
 /* cli_write_config writes DATA/deai.yaml from the options of init and join; an exit code. */
@@ -94,6 +103,26 @@ const char *cli_member_name(const json_t *members, const char *hex);
 /* cli_member_find writes the key in hex of the one member with that name, or whose key (base32 or
    hex) begins with text. An exit code, after printing why. */
 int cli_member_find(const json_t *members, const char *text, char hex_out[CLI_HEX_KEY]);
+
+/* cli_stop stops the node of the data folder and waits until it is gone; an exit code. */
+int cli_stop(const cli *line);
+
+/* What cli_ask_timed measured. */
+typedef struct cli_timed {
+  uint64_t tokens;
+  uint64_t first_ms;
+  uint64_t rate10; /* tokens a second, times 10, from the first to the last token */
+  char model[DEAI_NAME_MAX * 2 + 1];
+} cli_timed;
+
+/* cli_ask_timed asks the node with the key hex for `most` tokens of model (a name or CID) and throws
+   the answer away; nobody audits it. An exit code, after printing why. */
+int cli_ask_timed(const cli *line, const char *model, const char *hex, uint64_t most,
+                  cli_timed *out);
+
+/* cli_http asks a plug-in of this node for path, as an application would over HTTP, and returns the
+   JSON of its answer; NULL after printing why, *code_out set. */
+json_t *cli_http(const cli *line, const char *plugin, const char *path, int *code_out);
 
 /* cli_sign_submit signs one operation with the wallet key, submits it and prints the block. */
 int cli_sign_submit(const cli *line, const char *module, const char *type, const deai_table *table,

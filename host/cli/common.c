@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include "deai/contracts/http.h"
 #include "host/base/base32.h"
 #include "host/config/schema.h"
 
@@ -75,6 +76,64 @@ json_t *cli_json_body(const cli *line, const char *service, const char *method, 
   return value;
 }
 
+/* What a request for a path is answered with. */
+typedef struct http_answer {
+  collected body;
+  uint64_t status;
+} http_answer;
+
+static bool http_part(void *user, const deai_part *part) {
+  _Alignas(16) static uint8_t room[DEAI_HTTP_HEADERS_MAX * sizeof(deai_text_pair)];
+  deai_arena arena = {room, sizeof room, 0};
+  http_answer *answer = user;
+  deai_http_answer head;
+  if (answer->status == 0 && part->args.len > 0 &&
+      deai_decode(&deai_http_answer_table, part->args, &head, &arena, NULL, 0) == DEAI_OK)
+    answer->status = head.status;
+  return collect_part(&answer->body, part);
+}
+
+static json_t *http_over(http_answer *answer, int *code_out) {
+  json_t *value = json_loadb(answer->body.text != NULL ? answer->body.text : "null",
+                             (size_t)answer->body.len, JSON_DECODE_ANY, NULL);
+  *code_out = 0;
+  if (value != NULL && answer->status == 200) return value;
+  const char *said = json_string_value(json_object_get(json_object_get(value, "error"), "message"));
+  *code_out = cli_fail(answer->status == 404 ? DEAI_ENOTFOUND : DEAI_EINTERNAL,
+                       said != NULL ? said : "malformed answer");
+  json_decref(value);
+  return NULL;
+}
+
+json_t *cli_http(const cli *line, const char *plugin, const char *path, int *code_out) {
+  char why[DEAI_ERR_CAP] = "";
+  uint8_t room[1024];
+  http_answer answer = {{NULL, 0}, 0};
+  deai_http_request head = {
+      .path = deai_str_of(path), .method = deai_str_of("GET"), .query = deai_str_of("")};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  *code_out = CLI_EXIT_NO_NODE;
+  deai_client *client = cli_connect(line);
+  if (client == NULL) return NULL;
+  int32_t status = deai_encode(&deai_http_request_table, &head, &writer, why, sizeof why);
+  deai_client_call call = {.service = DEAI_HTTP_SERVICE,
+                           .method = "request",
+                           .plugin = plugin,
+                           .args = deai_bytes_of(room, writer.len),
+                           .part = http_part,
+                           .user = &answer,
+                           .time_ms = line->time_ms > 0 ? line->time_ms : 40000};
+  if (status == DEAI_OK) status = deai_client_run(client, &call, why, sizeof why);
+  deai_client_free(client);
+  json_t *value = NULL;
+  if (status == DEAI_OK)
+    value = http_over(&answer, code_out);
+  else
+    *code_out = cli_fail(status, why);
+  free(answer.body.text);
+  return value;
+}
+
 static void words_cut(cli *line, int at, int count) {
   for (int i = at; i + count < line->count; i++)
     line->words[i] = line->words[i + count];
@@ -113,8 +172,18 @@ uint64_t cli_cid_read(const char *text, uint8_t *out, uint64_t cap) {
   return len > 4 && out[0] == 1 ? len : 0;
 }
 
+bool cli_number(const char *text, uint64_t most, uint64_t *out) {
+  if (text[0] == 0 || strspn(text, "0123456789") != strlen(text) || strlen(text) > 19) return false;
+  *out = strtoull(text, NULL, 10);
+  return *out <= most;
+}
+
+bool cli_unit_read(const char *text, const char *format, uint64_t *out) {
+  return deai_schema_unit(text, format, out) == DEAI_OK;
+}
+
 int cli_unit(const char *text, const char *format, uint64_t *out) {
-  if (deai_schema_unit(text, format, out) == DEAI_OK) return 0;
+  if (cli_unit_read(text, format, out)) return 0;
   (void)fprintf(stderr, "deai: expected %s, found \"%s\"\n",
                 strcmp(format, "coins") == 0 ? "a number of coins like 1.5" : "a time like 10m",
                 text);

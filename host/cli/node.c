@@ -118,7 +118,7 @@ int cli_up(cli *line) {
   return 0;
 }
 
-int cli_down(cli *line) {
+int cli_stop(const cli *line) {
   int code = 0;
   char path[4000];
   json_t *answer = cli_json(line, NODE_SERVICE, "stop", &code);
@@ -130,6 +130,11 @@ int cli_down(cli *line) {
   int taken = flock(fd, LOCK_EX); /* free as soon as the node is gone */
   (void)close(fd);
   return taken == 0 ? 0 : cli_fail(DEAI_EIO, strerror(errno));
+}
+
+int cli_down(cli *line) {
+  if (line->count > 0) return cli_usage("deai down\n  stops the node; requests may end first\n");
+  return cli_stop(line);
 }
 
 static void print_plugin(json_t *row) {

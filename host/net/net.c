@@ -30,6 +30,7 @@
 #define RECORD_ARENA    8192u
 #define RECORD_TTL_MS   600000u
 #define SILENT_BEATS    5u
+#define REMOVED_MS      1000u /* so that a removed member gets the answers to what it has asked */
 
 typedef struct known {
   uint8_t key[DEAI_KEY_BYTES];
@@ -56,6 +57,7 @@ typedef struct peer {
   uint64_t latency_us;
   uint64_t beat_ns; /* when the beat that is not answered yet left, 0 = none */
   uint64_t heard_ns;
+  uint64_t removed_ns; /* when it was found to be no member any more, 0 = it is one */
   uint64_t record_len;
   uint8_t *record;
   deai_node_record parsed;
@@ -408,7 +410,9 @@ static void peer_tick(peer *who, uint64_t now_ns) {
       peer_over(who, "no HELLO in 5 s: the other side is no deai node, or does not know this one");
     return;
   }
-  if (now_ns - who->heard_ns > beat_ns * SILENT_BEATS) {
+  if (who->removed_ns != 0 && now_ns - who->removed_ns > (uint64_t)REMOVED_MS * 1000000) {
+    peer_over(who, "it is no member any more");
+  } else if (now_ns - who->heard_ns > beat_ns * SILENT_BEATS) {
     peer_over(who, "silent for 10 s");
   } else if (who->dialled && who->beat_ns == 0 && now_ns - who->heard_ns > beat_ns) {
     who->beat_ns = now_ns;
@@ -549,10 +553,8 @@ void deai_net_recheck(deai_net *net) {
     bool removed = now < DEAI_CLASS_GUEST;
     who->peer_class = now;
     deai_link_class(deai_stream_link(who->stream), now);
-    if (removed)
-      peer_over(who, "it is no member any more");
-    else
-      send_record(who);
+    who->removed_ns = removed ? deai_loop_now_ns(net->options.loop) : 0;
+    if (!removed) send_record(who);
   }
 }
 

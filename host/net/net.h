@@ -14,7 +14,8 @@
 
    Who is who    The key of the TLS certificate. Its class is asked of the ledger (role); a key that
                  is no member has class public and reaches deai.net/1 join alone. recheck asks
-                 again for everybody and closes those that are members no longer.
+                 again for everybody; one that is no member any longer has class public at once, and
+                 its connection ends a second later, with the answers it still had to get.
    Two ways      Of two connections between the same nodes the one dialled by the smaller key stays.
    Threads       [loop]
    Limits        DEAI_PEERS_MAX connected, DEAI_NET_HALF_OPEN_MAX handshakes at a time,

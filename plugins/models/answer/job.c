@@ -238,6 +238,17 @@ static void explain(answer_job *job, answer_text *lines) {
   answer_explain_write(lines, &told);
 }
 
+/* comment_audit says what the audit found and who made it. */
+static void comment_audit(answer_text *lines, const result *at) {
+  char text[64];
+  const uint8_t *by = at->verdict.auditor;
+  (void)snprintf(text, sizeof text, "%s", at->audit);
+  if (at->verdict.has_auditor)
+    (void)snprintf(text, sizeof text, "%s by %02x%02x%02x%02x", at->audit, by[0], by[1], by[2],
+                   by[3]);
+  comment(lines, "audit", deai_bytes_of(text, strlen(text)));
+}
+
 /* stream_choice_end sends the finish reason and, as comments, receipt and audit. */
 static void stream_choice_end(answer_job *job) {
   const result *at = &job->results[job->choice];
@@ -246,7 +257,7 @@ static void stream_choice_end(answer_job *job) {
   choice_begin(job);
   answer_write_chunk(&lines, &job->shape, &last);
   if (at->receipt.len > 0) comment(&lines, "receipt", answer_text_bytes(&at->receipt));
-  if (at->audit != NULL) comment(&lines, "audit", deai_bytes_of(at->audit, strlen(at->audit)));
+  if (at->audit != NULL) comment_audit(&lines, at);
   if (job->wishes.explain) explain(job, &lines);
   send_text(job, &lines);
 }

@@ -1,6 +1,7 @@
 /* The plug-in: its life, and the way from an HTTP request to what answers it. */
 #include "audit.h"
 #include "job.h"
+#include "plugins/compute/lm/template.h"
 
 #include "deai/contracts/http.h"
 
@@ -141,26 +142,42 @@ int32_t answer_busy_soon(deai_inst *inst) {
 
 /* ---- the list of models ---- */
 
+typedef uint8_t provider_keys[ANSWER_MEMBERS_MAX][DEAI_KEY_BYTES];
+
 static answer_listed listed(const deai_inst *inst, const answer_model *model, deai_str id) {
+  const lm_template *chat = lm_template_by_hash(model->template_hash);
   return (answer_listed){.id = id,
                          .cid = deai_str_of(model->cid_text),
                          .created = inst->created,
                          .ctx = model->ctx,
                          .price_in = model->price_in,
-                         .price_out = model->price_out};
+                         .price_out = model->price_out,
+                         .chat = chat != NULL ? chat->name : NULL};
 }
 
+/* send_list answers with all models and, since all members have answered, who offers them. */
 static void send_list(answer_exchange *exchange) {
-  answer_listed rows[ANSWER_MODELS_MAX];
   answer_headers headers = {0};
   answer_text body = {0};
   const deai_inst *inst = exchange->inst;
-  for (uint32_t i = 0; i < inst->models.count; i++)
-    rows[i] = listed(inst, &inst->models.list[i], deai_str_of(answer_models_id(inst, i)));
-  answer_write_models(&body, rows, inst->models.count);
+  const answer_models *models = &inst->models;
+  answer_listed *rows = calloc(ANSWER_MODELS_MAX, sizeof *rows);
+  provider_keys *keys = malloc(ANSWER_MODELS_MAX * sizeof *keys);
+  bool room = rows != NULL && keys != NULL;
+  for (uint32_t i = 0; room && i < models->count; i++) {
+    const answer_model *model = &models->list[i];
+    uint64_t count =
+        answer_models_providers(inst, deai_bytes_of(model->cid, model->cid_len), keys[i]);
+    rows[i] = listed(inst, model, deai_str_of(answer_models_id(inst, i)));
+    rows[i].offered = deai_bytes_of(keys[i][0], count * DEAI_KEY_BYTES);
+  }
+  answer_write_models(&body, rows, room ? models->count : 0);
+  if (!room) body.status = DEAI_ENOMEM;
   answer_output_json(&exchange->output, 200, &headers, &body);
   answer_headers_free(&headers);
   answer_text_free(&body);
+  free(keys);
+  free(rows);
 }
 
 static void send_model(answer_exchange *exchange, const answer_model *model) {

@@ -296,7 +296,17 @@ void answer_write_model(answer_text *text, const answer_listed *model) {
   answer_text_uint(text, model->price_in);
   answer_text_add(text, ",\"price_out\":");
   answer_text_uint(text, model->price_out);
-  answer_text_add(text, "}");
+  answer_text_add(text, ",\"chat_template\":");
+  if (model->chat != NULL)
+    answer_text_json(text, deai_str_of(model->chat));
+  else
+    answer_text_add(text, "null");
+  for (uint64_t at = 0; at + DEAI_KEY_BYTES <= model->offered.len; at += DEAI_KEY_BYTES) {
+    answer_text_add(text, at > 0 ? ",\"" : ",\"nodes\":[\"");
+    answer_hex(text, deai_bytes_of(model->offered.ptr + at, DEAI_KEY_BYTES));
+    answer_text_add(text, "\"");
+  }
+  answer_text_add(text, model->offered.len > 0 ? "]}" : "}");
 }
 
 void answer_write_models(answer_text *text, const answer_listed *models, uint32_t count) {

@@ -73,6 +73,8 @@ typedef struct answer_listed {
   uint64_t ctx;
   uint64_t price_in;
   uint64_t price_out;
+  const char *chat;   /* the renderer of its chat template, or NULL */
+  deai_bytes offered; /* keys of the nodes that offer it, empty = not said */
 } answer_listed;
 
 /* answer_fail fills error like snprintf and returns DEAI_EINVAL, so that a refusal is one

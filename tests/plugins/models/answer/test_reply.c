@@ -148,7 +148,20 @@ START_TEST(models_are_listed) {
   answer_write_models(&text, &model, 1);
   is(&text, "{\"object\":\"list\",\"data\":[{\"id\":\"m\",\"object\":\"model\",\"created\":1,"
             "\"owned_by\":\"deai\",\"cid\":\"bafk\",\"context_length\":2,\"price_in\":3,"
-            "\"price_out\":4}]}");
+            "\"price_out\":4,\"chat_template\":null}]}");
+  uint8_t keys[2][DEAI_KEY_BYTES];
+  memset(keys, 0xab, sizeof keys);
+  char want[512];
+  char hex[2 * DEAI_KEY_BYTES + 1] = "";
+  for (size_t i = 0; i < DEAI_KEY_BYTES; i++)
+    memcpy(hex + 2 * i, "ab", 3);
+  model.chat = "chatml";
+  model.offered = deai_bytes_of(keys[0], sizeof keys);
+  (void)snprintf(want, sizeof want, "\"chat_template\":\"chatml\",\"nodes\":[\"%s\",\"%s\"]}", hex,
+                 hex);
+  answer_write_models(&text, &model, 1);
+  ck_assert_ptr_nonnull(strstr((const char *)text.ptr, want));
+  answer_text_free(&text);
   answer_write_models(&text, NULL, 0);
   is(&text, "{\"object\":\"list\",\"data\":[]}");
 }
