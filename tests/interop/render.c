@@ -1,5 +1,6 @@
-/* render MODEL: prints the text of the model's chat template as a JSON string; then, for each line of
-   stdin (a JSON list of {role, content}), the text that our renderer makes of it, as a JSON string. */
+/* render MODEL: prints the text of the model's chat template as a JSON string; then, for each line
+   of stdin (a JSON list of {role, content}), the text that our renderer makes of it, as a JSON
+   string. */
 #include "plugins/compute/lm/model.h"
 #include "plugins/compute/lm/template.h"
 
