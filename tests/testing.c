@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ static char folder_path[4096];
 static pid_t folder_owner;
 
 int testing_run(Suite *suite) {
+  (void)signal(SIGPIPE, SIG_IGN); /* as in deaid, deai-plughost and deai */
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
   int failed = srunner_ntests_failed(runner);
