@@ -234,7 +234,8 @@ START_TEST(of_two_ways_one_stays) {
   call_again(b, a);
   ck_assert_uint_eq(test_rows(a), 1);
   ck_assert_uint_eq(test_rows(b), 1);
-  ck_assert_uint_eq(a->downs + b->downs, 0);
+  ck_assert_uint_eq(a->ups - a->downs, 1); /* one side may have seen its first way end first */
+  ck_assert_uint_eq(b->ups - b->downs, 1);
 }
 END_TEST
 
