@@ -115,8 +115,8 @@ typedef struct cli_timed {
   char model[DEAI_NAME_MAX * 2 + 1];
 } cli_timed;
 
-/* cli_ask_timed asks the node with the key hex for `most` tokens of model (a name or CID) and throws
-   the answer away; nobody audits it. An exit code, after printing why. */
+/* cli_ask_timed asks the node with the key hex for `most` tokens of model (a name or CID) and
+   throws the answer away; nobody audits it. An exit code, after printing why. */
 int cli_ask_timed(const cli *line, const char *model, const char *hex, uint64_t most,
                   cli_timed *out);
 

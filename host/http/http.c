@@ -4,6 +4,7 @@
 #include "deai/contracts/wire.h"
 #include "host/base/assertion.h"
 #include "host/base/log.h"
+#include "host/http/conns.h"
 #include "host/http/guard.h"
 
 #include <event2/buffer.h>
@@ -29,6 +30,9 @@
 #define EVHTTP_BODY_MAX  (2 * DEAI_HTTP_BODY_BYTES)
 #define IO_SECONDS       30
 
+#define CONNECTIONS_A_REQUEST                                                                      \
+  4u /* per_address requests need no more connections than so many times */
+
 typedef struct http_route {
   char prefix[DEAI_NAME_MAX + 1];
   char plugin[DEAI_NAME_MAX + 1];
@@ -50,6 +54,7 @@ struct deai_http {
   deai_http_options options;
   deai_http_ops ops;
   struct evhttp *server;
+  deai_conns *conns;
   struct evhttp_bound_socket *bound;
   char host[256];
   uint16_t port;
@@ -107,6 +112,11 @@ static void pending_free(pending *item) {
   free(item);
 }
 
+static const struct bufferevent *bev_of(struct evhttp_request *request) {
+  struct evhttp_connection *connection = evhttp_request_get_connection(request);
+  return connection != NULL ? evhttp_connection_get_bufferevent(connection) : NULL;
+}
+
 /* request_over forgets evhttp's request; the event goes before evhttp may close the descriptor. */
 static void request_over(pending *item) {
   if (item->gone != NULL) event_free(item->gone);
@@ -114,6 +124,7 @@ static void request_over(pending *item) {
   if (item->request != NULL) {
     struct evhttp_connection *connection = evhttp_request_get_connection(item->request);
     if (connection != NULL) evhttp_connection_set_closecb(connection, NULL, NULL);
+    deai_conns_idle(item->http->conns, bev_of(item->request));
   }
   item->request = NULL;
 }
@@ -454,8 +465,7 @@ static bool admit(deai_http *http, struct evhttp_request *request, uint8_t key[D
   return false;
 }
 
-static void on_request(struct evhttp_request *request, void *user) {
-  deai_http *http = user;
+static void answer(deai_http *http, struct evhttp_request *request) {
   uint8_t key[DEAI_ID_BYTES];
   bool has_key = false;
   const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
@@ -483,6 +493,21 @@ static void on_request(struct evhttp_request *request, void *user) {
                   has_key ? key : NULL);
   }
   free(path);
+}
+
+static bool is_pending(const deai_http *http, const struct evhttp_request *request) {
+  const pending *item = http->list;
+  while (item != NULL && item->request != request)
+    item = item->next;
+  return item != NULL;
+}
+
+static void on_request(struct evhttp_request *request, void *user) {
+  deai_http *http = user;
+  const struct bufferevent *bev = bev_of(request);
+  deai_conns_busy(http->conns, bev);
+  answer(http, request);
+  if (!is_pending(http, request)) deai_conns_idle(http->conns, bev);
 }
 
 /* ---- life ---- */
@@ -513,6 +538,10 @@ static uint16_t bound_port(struct evhttp_bound_socket *bound) {
                                        : ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
+static uint32_t or_preset(uint32_t given, uint32_t preset) {
+  return given != 0 ? given : preset;
+}
+
 static int32_t server_new(deai_http *http, char *err, uint32_t err_cap) {
   http->server = evhttp_new(deai_loop_base(http->options.loop));
   if (http->server == NULL) return DEAI_ENOMEM;
@@ -524,6 +553,13 @@ static int32_t server_new(deai_http *http, char *err, uint32_t err_cap) {
                                                EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
                                                EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
   evhttp_set_gencb(http->server, on_request, http);
+  deai_conns_options conns = {.loop = http->options.loop,
+                              .header_ms = or_preset(http->options.header_ms, DEAI_CONNS_HEADER_MS),
+                              .body_ms = or_preset(http->options.body_ms, DEAI_CONNS_BODY_MS),
+                              .per_address = http->options.per_address * CONNECTIONS_A_REQUEST};
+  http->conns = deai_conns_new(&conns);
+  if (http->conns == NULL) return DEAI_ENOMEM;
+  evhttp_set_bevcb(http->server, deai_conns_bev, http->conns);
   http->bound = evhttp_bind_socket_with_handle(http->server, http->host, http->port);
   if (http->bound == NULL)
     return deai_err(
@@ -591,6 +627,7 @@ void deai_http_free(deai_http *http) {
     if (call != NULL) deai_call_drop(call, DEAI_SIDE_CALLER, DEAI_ECANCELLED, "");
   }
   if (http->server != NULL) evhttp_free(http->server);
+  deai_conns_free(http->conns);
   free(http->hosts);
   free(http);
 }

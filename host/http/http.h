@@ -18,7 +18,10 @@
                 (421); an Origin that is none of these is refused (403); with auth a key is needed
                 (401). No administrative route exists on TCP.
    Limits       header DEAI_HTTP_HEADER_BYTES, body DEAI_HTTP_BODY_BYTES (413), requests at a time
-                from one address (429), DEAI_HTTP_TIME_MS for a whole request.
+                from one address and four times as many connections, sixteen times from a loopback
+                address (429), DEAI_HTTP_TIME_MS for a whole answer. A header is there within 10 s
+                and a body within 60 s, however little comes at a time (conns.h); a connection on
+                which nothing moves for 30 s ends.
    Threads      [loop] */
 
 #define DEAI_HTTP_HEADER_BYTES 8192
@@ -45,6 +48,8 @@ typedef struct deai_http_options {
   uint32_t host_count;
   bool auth;
   uint32_t per_address; /* requests at a time, 0 = no limit */
+  uint32_t header_ms;   /* 0 = 10 s */
+  uint32_t body_ms;     /* 0 = 60 s */
   const deai_http_ops *ops;
   void *user;
 } deai_http_options;

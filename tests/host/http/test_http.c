@@ -79,6 +79,9 @@ static int32_t on_key(void *user, deai_str secret, uint8_t id_out[DEAI_ID_BYTES]
 static const deai_http_ops ops = {
     .open = on_open, .ready = on_ready, .metrics = on_metrics, .key = on_key};
 
+static uint32_t header_ms;
+static uint32_t body_ms;
+
 static void setup_with(bool auth, uint32_t per_address) {
   static const deai_str hosts[] = {{"attic.example", 13}};
   served_count = 0;
@@ -91,6 +94,8 @@ static void setup_with(bool auth, uint32_t per_address) {
                                .host_count = 1,
                                .auth = auth,
                                .per_address = per_address,
+                               .header_ms = header_ms,
+                               .body_ms = body_ms,
                                .ops = &ops};
   http = deai_http_new(&options, err, sizeof err);
   ck_assert_msg(http != NULL, "%s", err);
@@ -99,6 +104,8 @@ static void setup_with(bool auth, uint32_t per_address) {
 }
 
 static void setup(void) {
+  header_ms = 0;
+  body_ms = 0;
   setup_with(false, 0);
 }
 
@@ -395,6 +402,129 @@ START_TEST(one_address_has_its_share) {
 }
 END_TEST
 
+/* drip sends one byte now and then until the connection ends, and returns how long that took. */
+static uint64_t drip(client *to, const char *bytes, uint64_t each_ms) {
+  uint64_t begin_ns = deai_loop_now_ns(loop);
+  uint64_t last_ns = begin_ns;
+  size_t at = 0;
+  while (!to->closed) {
+    uint64_t now_ns = deai_loop_now_ns(loop);
+    if (now_ns - last_ns > each_ms * 1000000) {
+      (void)send(to->fd, bytes + at % strlen(bytes), 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      at++;
+      last_ns = now_ns;
+    }
+    turn();
+    read_some(to, 4096);
+    ck_assert_uint_lt(now_ns - begin_ns, LIMIT_NS);
+  }
+  return (deai_loop_now_ns(loop) - begin_ns) / 1000000;
+}
+
+static void setup_times(uint32_t header, uint32_t body) {
+  teardown();
+  header_ms = header;
+  body_ms = body;
+  setup_with(false, 0);
+  on_part = answer_hello;
+}
+
+START_TEST(a_connection_that_says_nothing_ends) {
+  setup_times(300, 60000);
+  client from = dial();
+  ck_assert_uint_lt(drip(&from, "", 60000), 5000);
+  ck_assert_uint_eq(from.len, 0);
+  client_close(&from);
+}
+END_TEST
+
+START_TEST(a_header_that_drips_is_told_the_time) {
+  setup_times(400, 60000);
+  client from = dial();
+  write_text(&from, "GET /v1/x HTTP/1.1\r\n" HOST);
+  uint64_t took_ms = drip(&from, "X-A: b\r\n", 20);
+  ck_assert_uint_ge(took_ms, 300);
+  ck_assert_uint_lt(took_ms, 5000);
+  expect_status(&from, 408);
+  client_close(&from);
+  ck_assert_uint_eq(served_count, 0);
+}
+END_TEST
+
+START_TEST(a_body_that_drips_is_told_the_time) {
+  setup_times(60000, 400);
+  client from = dial();
+  write_text(&from, "POST /v1/x HTTP/1.1\r\n" HOST "Content-Length: 100000\r\n\r\n");
+  ck_assert_uint_lt(drip(&from, "x", 20), 5000);
+  expect_status(&from, 408);
+  client_close(&from);
+  ck_assert_uint_eq(served_count, 0);
+}
+END_TEST
+
+START_TEST(the_next_request_of_a_connection_has_its_own_time) {
+  setup_times(400, 400);
+  client from = dial();
+  for (int i = 0; i < 2; i++) {
+    write_text(&from, "GET /v1/x HTTP/1.1\r\n" HOST "\r\n");
+    read_until(&from, "hello");
+    uint64_t begin_ns = deai_loop_now_ns(loop);
+    while (deai_loop_now_ns(loop) - begin_ns < UINT64_C(1000000000))
+      turn(); /* idle for longer than a header may take */
+    from.len = 0;
+  }
+  ck_assert(!from.closed);
+  write_text(&from, "GET /v1/x HT");
+  ck_assert_uint_lt(drip(&from, "TP", 20), 5000);
+  expect_status(&from, 408);
+  client_close(&from);
+}
+END_TEST
+
+START_TEST(an_answer_may_take_longer_than_a_header) {
+  setup_times(200, 200);
+  on_part = NULL;
+  client from = dial();
+  write_text(&from, "GET /v1/x HTTP/1.1\r\n" HOST "\r\n");
+  uint64_t begin_ns = deai_loop_now_ns(loop);
+  while (served_count == 0 || deai_loop_now_ns(loop) - begin_ns < UINT64_C(1000000000))
+    turn();
+  ck_assert_int_eq(answer_part(&served[0], head_of(200, "text/plain"), "late", DEAI_PART_END),
+                   DEAI_OK);
+  read_until(&from, "late");
+  expect_status(&from, 200);
+  client_close(&from);
+}
+END_TEST
+
+START_TEST(one_address_has_its_share_of_connections) {
+  enum { MOST = 1 * 4 * 4 }; /* per_address, a request, loopback */
+  client many[MOST];
+  teardown();
+  setup_with(false, 1);
+  on_part = answer_hello;
+  for (size_t i = 0; i < MOST; i++) {
+    many[i] = dial();
+    write_text(&many[i], "GET /healthz HTTP/1.1\r\n" HOST "\r\n");
+    read_until(&many[i], "ok\n");
+  }
+  client more = dial();
+  read_until(&more, NULL);
+  expect_status(&more, 429);
+  ck_assert_ptr_nonnull(strstr(more.text, "expected fewer connections from one address"));
+  client_close(&more);
+  client_close(&many[3]);
+  uint64_t begin_ns = deai_loop_now_ns(loop);
+  while (served_count == 0) { /* as soon as the server has seen that it is closed */
+    client again = ask("GET /v1/x HTTP/1.1\r\n" HOST CLOSE);
+    client_close(&again);
+    ck_assert_uint_lt(deai_loop_now_ns(loop) - begin_ns, LIMIT_NS);
+  }
+  for (size_t i = 0; i < MOST; i++)
+    client_close(&many[i]);
+}
+END_TEST
+
 START_TEST(answers_that_are_none) {
   on_part = answer_refused;
   ask_expect("GET /v1/x HTTP/1.1\r\n" HOST CLOSE, 429, "expected fewer jobs, found 9; wait");
@@ -574,6 +704,12 @@ int main(void) {
   tcase_add_test(tests, a_key_is_asked_for);
   tcase_add_test(tests, too_much_is_refused);
   tcase_add_test(tests, one_address_has_its_share);
+  tcase_add_test(tests, a_connection_that_says_nothing_ends);
+  tcase_add_test(tests, a_header_that_drips_is_told_the_time);
+  tcase_add_test(tests, a_body_that_drips_is_told_the_time);
+  tcase_add_test(tests, the_next_request_of_a_connection_has_its_own_time);
+  tcase_add_test(tests, an_answer_may_take_longer_than_a_header);
+  tcase_add_test(tests, one_address_has_its_share_of_connections);
   tcase_add_test(tests, answers_that_are_none);
   tcase_add_test(tests, requests_become_calls);
   tcase_add_loop_test(tests, a_head_request_has_no_body, 0, 2);
