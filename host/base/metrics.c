@@ -43,10 +43,13 @@ void deai_metrics_set(deai_metrics *metrics, const char *plugin, const char *nam
   if (!name_ok(name) || !plugin_ok(plugin)) return;
   (void)pthread_mutex_lock(&metrics->lock);
   uint32_t at = 0;
-  while (at < metrics->count && (strcmp(metrics->items[at].plugin, plugin) != 0 ||
-                                 strcmp(metrics->items[at].name, name) != 0))
-    at++;
-  if (at == metrics->count && at < DEAI_METRICS_MAX) {
+  uint32_t own = 0; /* of this plug-in */
+  for (; at < metrics->count; at++) {
+    if (strcmp(metrics->items[at].plugin, plugin) != 0) continue;
+    if (strcmp(metrics->items[at].name, name) == 0) break;
+    own++;
+  }
+  if (at == metrics->count && at < DEAI_METRICS_MAX && own < DEAI_METRICS_PLUGIN_MAX) {
     (void)snprintf(metrics->items[at].plugin, NAME_BYTES + 1, "%s", plugin);
     (void)snprintf(metrics->items[at].name, NAME_BYTES + 1, "%s", name);
     metrics->count++;

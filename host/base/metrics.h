@@ -6,9 +6,11 @@
 /* Numbers for /metrics: the last value of each (plug-in, name), in the text form of Prometheus.
 
    Threads  [any]; locked inside
-   Limits   DEAI_METRICS_MAX numbers; names are [a-z0-9_], others are dropped */
+   Limits   DEAI_METRICS_PLUGIN_MAX numbers a plug-in, so that none takes the room of others, and
+            DEAI_METRICS_MAX in all; names are [a-z0-9_]; what is beyond or other is dropped */
 
-#define DEAI_METRICS_MAX 512u
+#define DEAI_METRICS_MAX        2112u
+#define DEAI_METRICS_PLUGIN_MAX 64u
 
 typedef struct deai_metrics deai_metrics;
 

@@ -1,6 +1,8 @@
 #include "config.h"
 
+#include "host/base/file.h"
 #include "host/config/schema.h"
+#include "host/config/yaml.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -251,8 +253,8 @@ static int32_t node_load(deai_config *config, struct fy_node *root, const char *
   return status;
 }
 
-static int32_t document_open(const char *file, struct fy_document **out, char *err,
-                             uint32_t err_cap) {
+static int32_t document_open(deai_config *config, const char *file, struct fy_document **out,
+                             char *err, uint32_t err_cap) {
   struct stat info;
   if (stat(file, &info) != 0)
     return deai_err(err, err_cap, DEAI_ENOTFOUND, "%s: expected a config file: %s; run `deai init`",
@@ -260,32 +262,22 @@ static int32_t document_open(const char *file, struct fy_document **out, char *e
   if (!S_ISREG(info.st_mode) || info.st_size > (off_t)DEAI_CONFIG_BYTES_MAX)
     return deai_err(err, err_cap, DEAI_EINVAL, "%s: expected a regular file of at most %u bytes",
                     file, DEAI_CONFIG_BYTES_MAX);
-  struct fy_diag_cfg diag_cfg;
-  fy_diag_cfg_default(&diag_cfg);
-  diag_cfg.fp = NULL;
-  struct fy_diag *diag = fy_diag_create(&diag_cfg);
-  if (diag == NULL) return DEAI_ENOMEM;
-  fy_diag_set_collect_errors(diag, true);
-  struct fy_parse_cfg cfg = {.flags = FYPCF_DEFAULT_DOC & ~(unsigned)FYPCF_RESOLVE_DOCUMENT,
-                             .diag = diag};
-  *out = fy_document_build_from_file(&cfg, file);
-  void *iterator = NULL;
-  struct fy_diag_error *error = fy_diag_errors_iterate(diag, &iterator);
-  if (*out == NULL && error != NULL)
-    (void)deai_err(err, err_cap, DEAI_EINVAL, "%s:%d:%d: %s", file, error->line, error->column,
-                   error->msg);
-  else if (*out == NULL)
-    (void)deai_err(err, err_cap, DEAI_EINVAL, "%s:1:1: expected YAML", file);
-  fy_diag_destroy(diag);
-  return *out == NULL ? DEAI_EINVAL : DEAI_OK;
+  uint64_t len = 0;
+  int32_t status = deai_file_read(file, DEAI_CONFIG_BYTES_MAX, &config->text, &len, err, err_cap);
+  if (status != DEAI_OK) return status;
+  deai_str text = {.ptr = (const char *)config->text, .len = len};
+  return deai_yaml_open(text, file, out, err, err_cap);
 }
 
 int32_t deai_config_load(const char *file, deai_config *out, char *err, uint32_t err_cap) {
   static const char *const plugins_key[] = {"plugins", NULL};
   struct fy_document *document = NULL;
   memset(out, 0, sizeof *out);
-  int32_t status = document_open(file, &document, err, err_cap);
-  if (status != DEAI_OK) return status;
+  int32_t status = document_open(out, file, &document, err, err_cap);
+  if (status != DEAI_OK) {
+    deai_config_free(out);
+    return status;
+  }
   struct fy_node *root = fy_document_root(document);
   struct fy_node *rest = root == NULL ? NULL : take_out(document, root, plugins_key);
   status = node_load(out, root, file, err, err_cap);
@@ -333,5 +325,6 @@ void deai_config_free(deai_config *config) {
   }
   free(config->room);
   free(config->arena);
+  free(config->text);
   memset(config, 0, sizeof *config);
 }

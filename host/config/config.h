@@ -77,6 +77,7 @@ typedef struct deai_config {
   deai_config_plugin plugins[DEAI_CONFIG_PLUGINS_MAX];
   uint8_t *room; /* what node points into */
   uint8_t *arena;
+  uint8_t *text; /* of the file, which the document borrows */
 } deai_config;
 
 /* deai_config_load reads and checks file. DEAI_EINVAL with FILE:LINE:COLUMN: expected, found, what

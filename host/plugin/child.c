@@ -53,6 +53,8 @@ struct deai_child {
   uint32_t deaths;
   uint32_t restarts;
   uint64_t back_off_ms;
+  uint64_t log_second;
+  uint64_t log_lines; /* in that second */
   char reason[DEAI_ERR_CAP];
   deai_task_fn *stopped;
   void *stopped_user;
@@ -180,14 +182,33 @@ static void got_update(void *user, deai_str topic, deai_bytes value) {
   }
 }
 
+/* log_left_out tells, once its second is over, how much of a flood was not written. */
+static void log_left_out(deai_child *child) {
+  if (child->log_lines > DEAI_CHILD_LOG_LINES_MAX)
+    deai_log(DEAI_LEVEL_WARN, child_name(child),
+             "expected at most %u lines of log a second, found %llu: %llu were left out",
+             DEAI_CHILD_LOG_LINES_MAX, (unsigned long long)child->log_lines,
+             (unsigned long long)(child->log_lines - DEAI_CHILD_LOG_LINES_MAX));
+  child->log_lines = 0;
+}
+
+static void log_turn(deai_child *child) {
+  uint64_t second = deai_loop_now_ns(child->options.loop) / UINT64_C(1000000000);
+  if (second != child->log_second) log_left_out(child);
+  child->log_second = second;
+}
+
 static void got_log(void *user, uint64_t level, deai_str text) {
   deai_child *child = user;
+  log_turn(child);
+  if (++child->log_lines > DEAI_CHILD_LOG_LINES_MAX) return;
   deai_log(level > DEAI_LEVEL_DEBUG ? DEAI_LEVEL_DEBUG : (deai_log_level)level, child_name(child),
            "%.*s", (int)text.len, text.ptr);
 }
 
 static void got_beat(void *user) {
   deai_child *child = user;
+  log_turn(child);
   child->answered_ns = deai_loop_now_ns(child->options.loop);
 }
 

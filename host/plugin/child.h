@@ -15,7 +15,10 @@
    The death of a child is an ordinary event: its calls end once with DEAI_EPLUGIN_DIED, the reason
    is kept and shown, nothing else is harmed.
 
+   Log      DEAI_CHILD_LOG_LINES_MAX lines a second are written; how many were left out is said.
    Threads  [loop] */
+
+#define DEAI_CHILD_LOG_LINES_MAX 100u
 
 #define DEAI_CHILD_BEAT_MS    2000u
 #define DEAI_CHILD_SILENT_MS  10000u /* without an answer to a beat it is killed */

@@ -2,6 +2,7 @@
    lets through must never crash on any YAML, and what comes out is strict CBOR. */
 #include "deai/cbor.h"
 #include "host/config/schema.h"
+#include "host/config/yaml.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,20 +12,21 @@
 #define INPUT_MAX 65536u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__lsan_default_suppressions(void);
+
+/* libfyaml 0.7.12 forgets 1 or 2 KiB of some texts in quotes; a config is read once a start. That
+   our own code gives documents back is seen by the unit tests. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void) {
+  return "leak:libfyaml";
+}
 
 static void apply(json_t *schema, const char *yaml, size_t len) {
   static uint8_t out[DEAI_SETTINGS_MAX];
   char err[512] = "";
   uint64_t out_len = 0;
-  struct fy_diag_cfg diag_cfg;
-  fy_diag_cfg_default(&diag_cfg);
-  diag_cfg.fp = NULL;
-  struct fy_diag *diag = fy_diag_create(&diag_cfg);
-  if (diag == NULL) abort();
-  fy_diag_set_collect_errors(diag, true);
-  struct fy_parse_cfg cfg = {.flags = FYPCF_DEFAULT_DOC & ~(unsigned)FYPCF_RESOLVE_DOCUMENT,
-                             .diag = diag};
-  struct fy_document *document = fy_document_build_from_string(&cfg, yaml, len);
+  struct fy_document *document = NULL;
+  deai_str text = {.ptr = yaml, .len = len};
+  if (deai_yaml_open(text, "f", &document, err, sizeof err) != DEAI_OK && err[0] == 0) abort();
   struct fy_node *root = document != NULL ? fy_document_root(document) : NULL;
   int32_t status = deai_schema_apply(schema, root, "f", "", (deai_buf){out, sizeof out}, &out_len,
                                      err, sizeof err);
@@ -32,7 +34,6 @@ static void apply(json_t *schema, const char *yaml, size_t len) {
     abort();
   if (status != DEAI_OK && err[0] == 0) abort();
   fy_document_destroy(document);
-  fy_diag_destroy(diag);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

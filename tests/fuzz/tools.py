@@ -24,7 +24,7 @@ PARSERS = {
                "host/ledger/genesis.c -build_modules,build_account,build_params,build_encode,"
                "deai_genesis_build", "host/ledger/proof.c -deai_proof_verify"],
     "openai": ["plugins/models/answer/request.c"],
-    "settings": ["host/config/schema.c"],
+    "settings": ["host/config/schema.c", "host/config/yaml.c"],
     "template": ["plugins/compute/lm/template.c", "plugins/compute/lm/tokenizer.c",
                  "plugins/compute/lm/split.c"],
     "unixfs": ["plugins/storage/blocks/dagpb.c", "plugins/storage/blocks/unixfs.c "

@@ -65,24 +65,46 @@ START_TEST(keeps_the_last_value_of_each) {
 }
 END_TEST
 
-START_TEST(holds_so_many_and_no_more) {
-  deai_metrics *metrics = deai_metrics_new();
+static size_t lines_of(deai_metrics *metrics, const char *with) {
+  size_t lines = 0;
+  char *text = deai_metrics_text(metrics);
+  for (char *at = strstr(text, with); at != NULL; at = strstr(at + 1, with))
+    lines++;
+  free(text);
+  return lines;
+}
+
+static void flood(deai_metrics *metrics, const char *plugin) {
   char name[65];
-  char plugin[65];
-  memset(plugin, 'p', 64);
-  plugin[64] = 0;
-  for (unsigned i = 0; i < DEAI_METRICS_MAX + 5; i++) {
+  for (unsigned i = 0; i < DEAI_METRICS_PLUGIN_MAX + 5; i++) {
     (void)snprintf(name, sizeof name, "%060u_end", i);
     deai_metrics_set(metrics, plugin, name, UINT64_MAX);
   }
   deai_metrics_set(metrics, plugin, name, 7); /* a new one too many is dropped */
-  char *text = deai_metrics_text(metrics);
-  size_t lines = 0;
-  for (const char *at = text; *at != 0; at++)
-    lines += *at == '\n';
-  ck_assert_uint_eq(lines, DEAI_METRICS_MAX);
-  ck_assert_ptr_null(strstr(text, "} 7\n"));
-  free(text);
+}
+
+START_TEST(a_flood_of_names_takes_the_room_of_none) {
+  deai_metrics *metrics = deai_metrics_new();
+  deai_metrics_set(metrics, "calm", "a", 1);
+  flood(metrics, "wild");
+  ck_assert_uint_eq(lines_of(metrics, "wild"), DEAI_METRICS_PLUGIN_MAX);
+  ck_assert_uint_eq(lines_of(metrics, "} 7\n"), 0);
+  deai_metrics_set(metrics, "calm", "a", 2);
+  deai_metrics_set(metrics, "calm", "b", 3);
+  ck_assert_uint_eq(lines_of(metrics, "deai_a{plugin=\"calm\"} 2\n"), 1);
+  ck_assert_uint_eq(lines_of(metrics, "deai_b{plugin=\"calm\"} 3\n"), 1);
+  deai_metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(holds_so_many_and_no_more) {
+  deai_metrics *metrics = deai_metrics_new();
+  char plugin[65];
+  for (unsigned i = 0; i < DEAI_METRICS_MAX / DEAI_METRICS_PLUGIN_MAX + 2; i++) {
+    (void)snprintf(plugin, sizeof plugin, "%064u", i);
+    flood(metrics, plugin);
+  }
+  ck_assert_uint_eq(lines_of(metrics, "\n"), DEAI_METRICS_MAX);
   deai_metrics_free(metrics);
 }
 END_TEST
@@ -93,6 +115,7 @@ int main(void) {
   tcase_add_test(tests, all_numbers_are_walked);
   tcase_add_test(tests, drops_names_that_would_break_the_text);
   tcase_add_test(tests, keeps_the_last_value_of_each);
+  tcase_add_test(tests, a_flood_of_names_takes_the_room_of_none);
   tcase_add_test(tests, holds_so_many_and_no_more);
   suite_add_tcase(suite, tests);
   return testing_run(suite);

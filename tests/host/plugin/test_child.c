@@ -2,6 +2,7 @@
 #include "tests/testing.h"
 
 #include "deai/cbor.h"
+#include "host/base/log.h"
 #include "host/plugin/child.h"
 #include "tests/host/router/ends.h"
 
@@ -320,6 +321,39 @@ START_TEST(a_flood_stalls_its_own_call_alone) {
 }
 END_TEST
 
+typedef struct lines {
+  uint32_t flood;
+  bool left_out;
+} lines;
+
+static void count_line(void *user, deai_log_level level, const char *text) {
+  lines *count = user;
+  (void)level;
+  if (strstr(text, "flood ") != NULL) count->flood++;
+  if (strstr(text, "lines of log a second, found") != NULL) count->left_out = true;
+}
+
+/* The zoo's flood says 2,000 lines; the host writes 100 a second and says what it left out. */
+START_TEST(a_flood_of_log_lines_is_cut) {
+  test_end flood;
+  lines count = {0, false};
+  begin_both();
+  uint64_t begin_ns = deai_loop_now_ns(loop);
+  deai_log_sink(count_line, &count);
+  call_to(&zoo, &flood, "zoo/1", "flood");
+  send_end(&flood);
+  while (!count.left_out)
+    echo_answers();
+  deai_log_sink(NULL, NULL);
+  uint64_t seconds = (deai_loop_now_ns(loop) - begin_ns) / UINT64_C(1000000000);
+  ck_assert_uint_ge(count.flood, 1);
+  ck_assert_uint_le(count.flood, (seconds + 2) * DEAI_CHILD_LOG_LINES_MAX);
+  ck_assert(zoo.running);
+  deai_call_cancel(flood.call, DEAI_ECANCELLED);
+  wait_closed(&flood);
+}
+END_TEST
+
 START_TEST(a_call_that_is_never_ended_ends_by_its_time) {
   test_end caller;
   begin_both();
@@ -362,6 +396,7 @@ int main(void) {
   tcase_add_loop_test(tests, an_odd_answer_harms_its_own_call_alone, 0,
                       (int)(sizeof odd / sizeof odd[0]));
   tcase_add_test(tests, a_flood_stalls_its_own_call_alone);
+  tcase_add_test(tests, a_flood_of_log_lines_is_cut);
   tcase_add_test(tests, a_call_that_is_never_ended_ends_by_its_time);
   tcase_add_test(tests, a_child_that_does_not_stop_is_killed);
   suite_add_tcase(suite, tests);
