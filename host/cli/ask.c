@@ -2,6 +2,8 @@
 
 #include "deai/contracts/http.h"
 #include "deai/contracts/ledger.h"
+#include "deai/contracts/lm.h"
+#include "deai/contracts/rank.h"
 #include "deai/contracts/wire.h"
 #include "host/base/file.h"
 #include "host/base/platform.h"
@@ -14,6 +16,7 @@
 #include "host/base/banned.h"
 
 #define ASK_MS    600000u
+#define RANK_MS   5000u
 #define TEXT_MAX  (1u << 20)
 #define EVENT_MAX (12u << 20) /* two job files of the longest prompt in base64 */
 #define IDS_ROOM  (sizeof(uint64_t) * 262144u + 4096u)
@@ -348,10 +351,74 @@ static void print_audit(const asking *job) {
                 objection);
 }
 
+/* What models/rank of this node thinks of the node that answered. */
+typedef struct ranked {
+  json_t *found; /* {score, why} */
+} ranked;
+
+static bool rank_part(void *user, const deai_part *part) {
+  _Alignas(16) uint8_t room[4 * sizeof(deai_rank_row)];
+  deai_arena arena = {room, sizeof room, 0};
+  ranked *row = user;
+  deai_rank_scores answer;
+  if ((part->flags & DEAI_PART_END) == 0 || part->status != DEAI_OK) return true;
+  if (deai_decode(&deai_rank_scores_table, part->args, &answer, &arena, NULL, 0) != DEAI_OK ||
+      answer.scores.count != 1)
+    return false;
+  const deai_rank_row *first = answer.scores.items;
+  row->found = json_pack("{s:f, s:s%}", "score", (double)first->score / 1e6, "why", first->why.ptr,
+                         (int)first->why.len);
+  return true;
+}
+
+/* rank_of asks models/rank for a node; NULL when it is not there. */
+static json_t *rank_of(const cli *line, const char *hex) {
+  char why[DEAI_ERR_CAP] = "";
+  uint8_t room[256];
+  size_t len = 0;
+  ranked row = {.found = NULL};
+  deai_rank_key key;
+  if (hex == NULL ||
+      sodium_hex2bin(key.key, sizeof key.key, hex, strlen(hex), NULL, &len, NULL) != 0 ||
+      len != sizeof key.key)
+    return NULL;
+  deai_rank_score asked = {.nodes = {&key, 1}, .service = deai_str_of(DEAI_LM_SERVICE)};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  if (deai_encode(&deai_rank_score_table, &asked, &writer, why, sizeof why) != DEAI_OK) return NULL;
+  deai_client *client = deai_client_open(line->data, why, sizeof why);
+  if (client == NULL) return NULL;
+  deai_client_call call = {.service = DEAI_RANK_SERVICE,
+                           .method = "score",
+                           .flags = DEAI_CALL_HERE,
+                           .args = deai_bytes_of(room, writer.len),
+                           .part = rank_part,
+                           .user = &row,
+                           .time_ms = RANK_MS};
+  int32_t status = deai_client_run(client, &call, why, sizeof why);
+  deai_client_free(client);
+  if (status == DEAI_OK && row.found != NULL) return row.found;
+  json_decref(row.found);
+  return NULL;
+}
+
+static const char *last_node(const asking *job) {
+  const json_t *nodes = json_object_get(job->explained, "nodes");
+  return json_string_value(json_array_get(nodes, json_array_size(nodes) - 1));
+}
+
+static void print_rank(const asking *job) {
+  json_t *rank = rank_of(job->line, last_node(job));
+  if (rank == NULL) return;
+  (void)fprintf(stderr, "score     %.3f: %s\n", json_real_value(json_object_get(rank, "score")),
+                text_of(rank, "why"));
+  json_decref(rank);
+}
+
 static void print_explained(const asking *job, uint64_t rate10) {
   deai_receipt receipt;
   uint8_t *bytes = NULL;
   print_nodes(job);
+  print_rank(job);
   if (receipt_of(job, &bytes, &receipt))
     (void)fprintf(
         stderr, "price     %" PRIu64 ".%09" PRIu64 " coins for %" PRIu64 " + %" PRIu64 " tokens\n",
@@ -379,6 +446,8 @@ static void print_json(asking *job, uint64_t rate10) {
                 (json_int_t)first_ms_of(job), "node_first_ms",
                 (json_int_t)json_integer_value(json_object_get(told, "first_ms")), "tokens_per_s",
                 (double)rate10 / 10, "audit", json_object_get(told, "audit"));
+  json_t *rank = rank_of(job->line, last_node(job));
+  if (rank != NULL) (void)json_object_set_new(out, "rank", rank);
   if (receipt_of(job, &bytes, &receipt)) {
     char id[2 * DEAI_ID_BYTES + 1];
     (void)json_object_set_new(out, "price", json_integer((json_int_t)receipt.price));

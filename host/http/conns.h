@@ -21,7 +21,7 @@ struct event_base;
             address (a proxy speaks for many).
    Caveats  Libevent tells neither when a connection is accepted nor when it is freed. The
             bufferevent is made here (deai_conns_bev) and looked at a millisecond later, when it
-            has its descriptor; whether the descriptor is still the same socket is asked of the kernel. */
+            has its descriptor; whether that is still the same socket is asked of the kernel. */
 
 #define DEAI_CONNS_HEADER_MS 10000u
 #define DEAI_CONNS_BODY_MS   60000u

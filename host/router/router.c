@@ -1,6 +1,8 @@
 #include "router.h"
+#include "scores.h"
 
 #include "deai/contracts/lm.h"
+#include "deai/contracts/rank.h"
 #include "deai/contracts/wire.h"
 #include "host/base/assertion.h"
 #include "host/base/hash.h"
@@ -27,6 +29,7 @@ struct deai_router {
   uint8_t origin_key[32];
   deai_peers peers;
   deai_settle settle;
+  deai_scores *scores;
   offer_row *rows[DEAI_ROUTER_OFFERS_MAX];
   uint32_t row_count;
   deai_task_fn *changed;
@@ -64,12 +67,16 @@ deai_router *deai_router_new(deai_loop *loop, const uint8_t own[DEAI_KEY_BYTES])
   router->loop = loop;
   memcpy(router->own, own, DEAI_KEY_BYTES);
   deai_random(deai_loop_platform(loop), router->origin_key, sizeof router->origin_key);
-  return router;
+  router->scores = deai_scores_new(deai_router_open, router);
+  if (router->scores != NULL) return router;
+  free(router);
+  return NULL;
 }
 
 void deai_router_free(deai_router *router) {
   if (router == NULL) return;
   DEAI_ASSERT(router->open_calls == 0);
+  deai_scores_free(router->scores);
   for (uint32_t i = 0; i < router->row_count; i++)
     free(router->rows[i]);
   free(router);
@@ -250,29 +257,65 @@ static int32_t place_here(route *way) {
   return DEAI_ENOPROVIDER;
 }
 
-static bool offer_better(const deai_peer_offer *a, const deai_peer_offer *b) {
-  uint64_t price_a = a->price_in + a->price_out;
-  uint64_t price_b = b->price_in + b->price_out;
+/* A member that offers the service, and its score. */
+typedef struct scored {
+  deai_peer_offer offer;
+  uint64_t score; /* 10^-6 */
+} scored;
+
+static bool offer_better(const scored *a, const scored *b) {
+  bool poor_a = a->score < DEAI_ROUTER_SCORE_POOR;
+  bool poor_b = b->score < DEAI_ROUTER_SCORE_POOR;
+  if (poor_a != poor_b) return poor_b;
+  uint64_t price_a = a->offer.price_in + a->offer.price_out;
+  uint64_t price_b = b->offer.price_in + b->offer.price_out;
   if (price_a != price_b) return price_a < price_b;
-  uint64_t slow_a = a->latency_us * (1 + a->busy);
-  uint64_t slow_b = b->latency_us * (1 + b->busy);
-  return slow_a < slow_b;
+  uint64_t slow_a = (1 + a->offer.latency_us) * (1 + a->offer.busy);
+  uint64_t slow_b = (1 + b->offer.latency_us) * (1 + b->offer.busy);
+  return slow_a * (1 + b->score) < slow_b * (1 + a->score);
+}
+
+static bool has_rank(const deai_router *router) {
+  for (uint32_t i = 0; i < router->row_count; i++) {
+    const offer_row *row = router->rows[i];
+    if (row->enabled && strcmp(row->offering.service, DEAI_RANK_SERVICE) == 0) return true;
+  }
+  return false;
+}
+
+/* peers_scored lists the members that offer what the call wants, and asks for their scores anew. */
+static uint32_t peers_scored(const route *way, scored out[DEAI_PEERS_MAX]) {
+  deai_router *router = way->router;
+  const deai_call_spec *spec = deai_call_about(way->call);
+  deai_peer_offer list[DEAI_PEERS_MAX];
+  uint8_t keys[DEAI_PEERS_MAX][DEAI_KEY_BYTES];
+  uint32_t count =
+      router->peers.list(router->peers.user, spec->service, spec->model, list, DEAI_PEERS_MAX);
+  if (count > DEAI_PEERS_MAX) count = DEAI_PEERS_MAX;
+  for (uint32_t i = 0; i < count; i++) {
+    out[i].offer = list[i];
+    out[i].score = deai_scores_of(router->scores, spec->service, list[i].key);
+    memcpy(keys[i], list[i].key, DEAI_KEY_BYTES);
+  }
+  if (count > 1 && spec->model.len > 0 && has_rank(router))
+    deai_scores_ask(router->scores, spec->service, (const uint8_t(*)[DEAI_KEY_BYTES])keys, count);
+  return count;
 }
 
 /* next_peer returns the best member that was not tried yet, or NULL. */
-static const deai_peer_offer *next_peer(const route *way, const deai_peer_offer *list,
-                                        uint32_t count) {
+static const deai_peer_offer *next_peer(const route *way, const scored *list, uint32_t count) {
   const deai_call_spec *spec = deai_call_about(way->call);
-  const deai_peer_offer *best = NULL;
+  const scored *best = NULL;
   for (uint32_t i = 0; i < count; i++) {
-    if (key_avoided(way, list[i].key)) continue;
+    const deai_peer_offer *offer = &list[i].offer;
+    if (key_avoided(way, offer->key)) continue;
     if (spec->provider.len == DEAI_KEY_BYTES &&
-        memcmp(spec->provider.ptr, list[i].key, DEAI_KEY_BYTES) != 0)
+        memcmp(spec->provider.ptr, offer->key, DEAI_KEY_BYTES) != 0)
       continue;
-    if (spec->price_max > 0 && list[i].price_out > spec->price_max) continue;
+    if (spec->price_max > 0 && offer->price_out > spec->price_max) continue;
     if (best == NULL || offer_better(&list[i], best)) best = &list[i];
   }
-  return best;
+  return best != NULL ? &best->offer : NULL;
 }
 
 static bool priced_away(const route *way) {
@@ -310,13 +353,9 @@ static int32_t pay(route *way, char *err, uint32_t err_cap) {
 }
 
 static int32_t place_away(route *way) {
-  deai_router *router = way->router;
-  const deai_call_spec *spec = deai_call_about(way->call);
-  deai_peer_offer list[DEAI_PEERS_MAX];
+  scored list[DEAI_PEERS_MAX];
   if (!may_leave(way)) return DEAI_ENOPROVIDER;
-  uint32_t count =
-      router->peers.list(router->peers.user, spec->service, spec->model, list, DEAI_PEERS_MAX);
-  if (count > DEAI_PEERS_MAX) count = DEAI_PEERS_MAX;
+  uint32_t count = peers_scored(way, list);
   while (way->tried_count < DEAI_PEERS_MAX) {
     char err[DEAI_ERR_CAP] = "";
     const deai_peer_offer *peer = next_peer(way, list, count);

@@ -8,11 +8,15 @@
 /* The router finds who answers a call: a plug-in of this node, or a member that announced the
    service. The caller need not care; the callee always learns who calls.
 
-     open -> class of the method against the caller -> local offering -> members by success, price,
-             latency -> ENOPROVIDER with every refused node and its reason
+     open -> class of the method against the caller -> local offering -> members by price, then
+             latency, load and score -> ENOPROVIDER with every refused node and its reason
 
    Local    A local provider comes first unless the call says AWAY, names another node, or the
             model it wants is not offered here. DEAI_EBUSY of a local one moves the call on.
+   Order    Members of one price by (latency x calls under way) / score; the score is what
+            models/rank has made of their answers, times and audits (scores.h), asked for calls
+            that want a model. One whose score is below DEAI_ROUTER_SCORE_POOR (it lied, or fails
+            most calls) comes behind all others, whatever it costs.
    Retry    A provider that is lost or busy before its first part is replaced by the next one.
    Settle   A call with a job id is hashed, counted and receipted on both sides (settle.h).
    Origin   A call made while serving another carries a keyed hash of the first caller.
@@ -21,6 +25,7 @@
 
 #define DEAI_ROUTER_OFFERS_MAX 32u
 #define DEAI_ROUTER_OFFER_ARGS 4096u
+#define DEAI_ROUTER_SCORE_POOR 62500u /* 10^-6: an eighth of a node that was never seen */
 
 typedef struct deai_router deai_router;
 

@@ -3,6 +3,7 @@
 """
 import json
 import os
+import re
 import subprocess
 
 from nodes import BUILD, check, coins, main, until
@@ -155,6 +156,12 @@ def remarks(a, b):
     check("ask: who answers comes first", rows[0] == f"[node {b.hex[:8]}]", rows)
     check("ask: tokens, first token, rate and price in one line",
           all(word in rows[1] for word in (" tokens  first ", " tok/s", "  price 0.0000000")), rows)
+    said = a.deai("ask", "--max", "2", "--explain", "Hi").err
+    check("ask --explain: why this node, with its score in numbers",
+          "by price, then latency, load and score" in said and
+          re.search(r"^score     0\.\d{3}: \d+ calls, \d+ answered", said, re.M), said)
+    rank = a.deai("--json", "ask", "--max", "2", "Hi").json()["rank"]
+    check("ask --json: the score", 0 < rank["score"] <= 1 and "answered" in rank["why"], rank)
     check("ask --quiet", a.deai("--quiet", "ask", "--max", "2", "Hi").err == "")
     late = a.deai("--timeout", "1ms", "ask", "--max", "400", "Tell a long story.", code=10)
     check("ask: time is up", late.err.strip() != "", late.err)

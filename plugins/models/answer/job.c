@@ -510,7 +510,7 @@ static const char *why_chosen(const answer_job *job) {
   if (job->forced > 0) return "went on behind the tokens of a node that was lost";
   if (job->has_provider && answer_models_here(job->inst, job->provider))
     return "this node has the model and a free place";
-  return "the first that took the call, by price, then latency and load";
+  return "the first that took the call, by price, then latency, load and score";
 }
 
 /* keep_explained keeps what the client is told of the choice. */

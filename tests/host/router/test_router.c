@@ -2,6 +2,7 @@
 #include "tests/testing.h"
 
 #include "deai/contracts/lm.h"
+#include "deai/contracts/rank.h"
 #include "host/base/hash.h"
 #include "host/router/router.h"
 #include "tests/host/router/ends.h"
@@ -416,6 +417,123 @@ START_TEST(price_then_speed_and_load) {
 }
 END_TEST
 
+/* ---- scores ---- */
+
+static uint64_t scores_given[PEERS];
+static uint32_t rank_asked;
+
+/* answer_scores plays models/rank. */
+static void answer_scores(test_end *end, const deai_part *part) {
+  _Alignas(16) static uint8_t room[4096];
+  static uint8_t head[4096];
+  deai_rank_score asked;
+  deai_rank_row rows[PEERS];
+  deai_arena arena = {room, sizeof room, 0};
+  ck_assert_int_eq(deai_decode(&deai_rank_score_table, part->args, &asked, &arena, NULL, 0),
+                   DEAI_OK);
+  ck_assert(deai_str_eq(asked.service, deai_str_of(LM)));
+  ck_assert_uint_le(asked.nodes.count, PEERS);
+  const deai_rank_key *keys = asked.nodes.items;
+  for (uint64_t i = 0; i < asked.nodes.count; i++) {
+    rows[i] =
+        (deai_rank_row){.why = deai_str_of("x"), .score = scores_given[keys[i].key[0] / 16 - 1]};
+    memcpy(rows[i].node, keys[i].key, DEAI_KEY_BYTES);
+  }
+  deai_rank_scores answer = {.scores = {rows, asked.nodes.count}};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){head, sizeof head});
+  ck_assert_int_eq(deai_encode(&deai_rank_scores_table, &answer, &writer, NULL, 0), DEAI_OK);
+  deai_part end_part = {.size = (uint32_t)sizeof end_part,
+                        .flags = DEAI_PART_END,
+                        .attachment = -1,
+                        .args = deai_bytes_of(head, writer.len)};
+  (void)!deai_call_send(end->call, DEAI_SIDE_CALLEE, &end_part);
+}
+
+static int32_t rank_serve(void *user, deai_call *call, char *why) {
+  (void)why;
+  rank_asked++;
+  ck_assert_int_eq(provide(user, call), DEAI_OK);
+  last_end()->on_part = answer_scores;
+  return DEAI_OK;
+}
+
+static int32_t rank_class(const void *user, deai_str service, deai_str method) {
+  (void)user, (void)service;
+  return deai_str_eq(method, deai_str_of("score")) ? DEAI_CLASS_LOCAL : -1;
+}
+
+/* chosen_of opens a call for a model, and returns which member it went to. */
+static uint32_t chosen_of(void) {
+  test_end caller;
+  uint32_t before[PEERS];
+  uint32_t chosen = PEERS;
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.model = deai_bytes_of("a model", 7);
+  for (uint32_t i = 0; i < PEERS; i++)
+    before[i] = peer_providers[i].asked;
+  open_call(&caller, &spec);
+  for (uint32_t i = 0; i < PEERS; i++)
+    if (peer_providers[i].asked > before[i]) chosen = i;
+  deai_loop_drain(loop);
+  test_drop(&caller, DEAI_ECANCELLED, "");
+  deai_loop_drain(loop);
+  return chosen;
+}
+
+static void two_members(uint64_t first, uint64_t second) {
+  static provider rank;
+  rank = (provider){0};
+  rank_asked = 0;
+  deai_offering offering = {.plugin = "models/rank",
+                            .service = DEAI_RANK_SERVICE,
+                            .class_of = rank_class,
+                            .provider = {&rank, rank_serve}};
+  ck_assert_int_eq(deai_router_offer(router, &offering), DEAI_OK);
+  deai_router_peers(router, &peers);
+  peer_count = 2;
+  peer_offers[0].latency_us = 100;
+  peer_offers[1].latency_us = 150;
+  scores_given[0] = first;
+  scores_given[1] = second;
+}
+
+START_TEST(without_a_rank_nobody_is_asked_for_scores) {
+  two_members(100000, 900000);
+  ck_assert_uint_eq(chosen_of(), 0);
+  ck_assert_uint_eq(chosen_of(), 0);
+  ck_assert_uint_eq(rank_asked, 0);
+}
+END_TEST
+
+START_TEST(a_better_score_outweighs_some_latency) {
+  two_members(400000, 900000);
+  deai_router_enable(router, "models/rank", true);
+  ck_assert_uint_eq(chosen_of(), 0); /* nothing was known yet: the nearer one, and rank is asked */
+  ck_assert_uint_eq(rank_asked, 1);
+  ck_assert_uint_eq(chosen_of(), 1);
+  scores_given[0] = 800000;
+  ck_assert_uint_eq(chosen_of(), 1); /* what it knows is of the call before */
+  ck_assert_uint_eq(chosen_of(), 0);
+  ck_assert_uint_eq(rank_asked, 4);
+  peer_offers[1].price_in = 1; /* price comes first */
+  scores_given[0] = DEAI_ROUTER_SCORE_POOR;
+  (void)chosen_of();
+  ck_assert_uint_eq(chosen_of(), 0);
+}
+END_TEST
+
+START_TEST(a_poor_score_comes_last_whatever_it_costs) {
+  two_members(DEAI_ROUTER_SCORE_POOR - 1, 300000);
+  deai_router_enable(router, "models/rank", true);
+  peer_offers[1].price_out = 1000;
+  ck_assert_uint_eq(chosen_of(), 0);
+  ck_assert_uint_eq(chosen_of(), 1);
+  peer_providers[1].status = DEAI_EBUSY; /* it is still better than none */
+  ck_assert_uint_eq(chosen_of(), 1);     /* asked before, then the poor one */
+  ck_assert_uint_eq(peer_providers[0].asked, 2);
+}
+END_TEST
+
 static uint64_t lm_offer(uint8_t *room, uint64_t cap, uint64_t price_in, uint64_t price_out) {
   static const uint8_t cid[] = {1, 0x71, 0x12, 1, 7};
   deai_bytes models[] = {deai_bytes_of(cid, sizeof cid)};
@@ -797,6 +915,9 @@ int main(void) {
   tcase_add_test(tests, local_comes_first_then_the_next_row);
   tcase_add_test(tests, flags_provider_plugin_and_avoid);
   tcase_add_test(tests, price_then_speed_and_load);
+  tcase_add_test(tests, without_a_rank_nobody_is_asked_for_scores);
+  tcase_add_test(tests, a_better_score_outweighs_some_latency);
+  tcase_add_test(tests, a_poor_score_comes_last_whatever_it_costs);
   tcase_add_test(tests, a_model_must_be_offered);
   tcase_add_test(tests, a_lost_provider_is_replaced_before_its_first_part);
   tcase_add_test(tests, an_error_of_the_callers_is_not_tried_elsewhere);
