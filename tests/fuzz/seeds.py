@@ -549,6 +549,18 @@ def openai_seeds():
         yield b"0" + text_
 
 
+def settings_seeds():
+    schema = json.dumps({"type": "object", "properties": {"a": {"type": "string"},
+                                                          "b": {"type": "integer", "format": "bytes"}}})
+    for yaml in ("a: x\n", "? [a]:\t:  1}\n", "a: 1\n? b\n", "{? a : b}", "a: \x01\n", "a: &x 1\n", "a: [1, *x]\n",
+                 "- *x\n", "a: !!int 1\n", "a: |\n  x\n", "%YAML 1.2\n", "a: @x\n", "---\na: 1\n", "a: 1\n...\n",
+                 "a: \"x\n  y\"\n", "[" * 17, "- " * 17 + "x", "a: 'it''s ? [a]' # \"no\r\n", "{\"a\":\"b\", c: [1, 'd']}\n",
+                 "a: \"q \\\" \\\\\"\n", "a: [1\n", "a: caf\u00e9\nb: 12GiB\n", "b: 9223372036854775807\n",
+                 "a: rock 'n' roll & more! > 5? *yes*\nb: 1.5KiB\n"):
+        yield schema.encode() + b"\0" + yaml.encode()
+    yield schema.encode() + b"\0a: \xff\n"
+
+
 def unixfs_seeds():
     def field(number, wire, data):
         return bytes([number << 3 | wire]) + data
@@ -595,7 +607,7 @@ def unixfs_seeds():
 
 SEEDS = {"cbor": cbor_seeds, "cid": cid_seeds, "frame": frame_seeds, "gguf": gguf_seeds,
          "invite": invite_seeds, "ledger": ledger_seeds, "openai": openai_seeds,
-         "template": template_seeds, "unixfs": unixfs_seeds}
+         "settings": settings_seeds, "template": template_seeds, "unixfs": unixfs_seeds}
 
 
 def main():
