@@ -188,7 +188,7 @@ START_TEST(a_removed_member_is_cut) {
   expect(a, b, "member", DEAI_OK); /* the one that waits has begun */
   a->class_of_it = DEAI_CLASS_PUBLIC;
   deai_net_recheck(b->net);
-  expect(a, b, "member", DEAI_EDENIED); /* at once; what it has asked before may still be answered */
+  expect(a, b, "member", DEAI_EDENIED); /* at once; what it has asked may still be answered */
   test_until(ended, &end);
   ck_assert_str_eq(deai_net_why(b->net), "it is no member any more");
   ck_assert_uint_eq(test_rows(b), 0);
