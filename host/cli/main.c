@@ -26,7 +26,7 @@ static const command commands[] = {
     {"ask", cli_ask, "ask TEXT", "ask the network: deai ask \"How do bees fly?\""},
     {"verify", cli_verify, "verify FILE", "recompute an answer from its job file"},
     {"model", cli_model, "model", "add FILE|CID, list, show CID|NAME, rm CID"},
-    {"store", cli_store, "store", "add, get, list, pin, unpin, stat, fetch, verify"},
+    {"store", cli_store, "store", "add, get, list, pin, unpin, stat, fetch, verify, gc"},
     {"plugin", cli_plugin, "plugin", "list, show NAME"},
     {"invite", cli_invite, "invite | join CODE", "a one-time code for another node; join with it"},
     {"join", cli_join, NULL, NULL},

@@ -15,6 +15,7 @@ static const char help[] =
     "deai model add FILE|CID | list | show CID|NAME | rm CID\n"
     "  add puts the file into the node's blocks (its bytes stay as they are), pins and loads it;\n"
     "  a CID is fetched from members first, verified block by block.\n"
+    "  rm unloads it; deai store unpin CID and deai store gc free its blocks.\n"
     "  show says what a model of the network is, what it costs, and which nodes offer it.\n";
 
 static bool list_part(void *user, const deai_part *part) {
@@ -90,6 +91,21 @@ static int load(deai_client *client, const char *method, deai_bytes cid) {
   return status == DEAI_OK ? 0 : cli_fail(status, why);
 }
 
+static int pin(deai_client *client, const char *method, deai_bytes cid) {
+  char why[DEAI_ERR_CAP] = "";
+  uint8_t room[256];
+  deai_blocks_cid ask = {.cid = cid};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  int32_t status = deai_encode(&deai_blocks_cid_table, &ask, &writer, why, sizeof why);
+  deai_client_call call = {.service = DEAI_BLOCKS_SERVICE,
+                           .method = method,
+                           .flags = DEAI_CALL_HERE,
+                           .args = deai_bytes_of(room, writer.len),
+                           .time_ms = 60000};
+  if (status == DEAI_OK) status = deai_client_run(client, &call, why, sizeof why);
+  return status == DEAI_OK ? 0 : cli_fail(status, why);
+}
+
 static int do_add(cli *line) {
   char text[256];
   uint8_t cid[DEAI_CID_MAX];
@@ -100,8 +116,14 @@ static int do_add(cli *line) {
   int code = 0;
   uint64_t len =
       access(line->words[1], F_OK) != 0 ? cli_cid_read(line->words[1], cid, sizeof cid) : 0;
-  if (len == 0) code = cli_add(line, client, line->words[1], true, cid, &len, &size);
-  if (code == 0) code = load(client, "load", deai_bytes_of(cid, len));
+  if (len == 0)
+    code = cli_add(line, client, line->words[1], true, cid, &len, &size);
+  else
+    code = pin(client, "pin", deai_bytes_of(cid, len)); /* before it comes: gc leaves it alone */
+  if (code == 0) {
+    code = load(client, "load", deai_bytes_of(cid, len));
+    if (code != 0) (void)pin(client, "unpin", deai_bytes_of(cid, len));
+  }
   deai_client_free(client);
   if (code != 0) return code;
   cli_cid_text(deai_bytes_of(cid, len), text, sizeof text);

@@ -18,9 +18,11 @@
 
 static const char help[] =
     "deai store add FILE|FOLDER [--no-pin] | get CID[/PATH] [-o NEW] [--links] | list |\n"
-    "           pin CID | unpin CID | stat CID | fetch CID | verify\n"
+    "           pin CID | unpin CID | stat CID | fetch CID | verify |\n"
+    "           gc\n"
     "  add prints the CID on stdout and nothing else; get writes a file to stdout or to NEW, a\n"
-    "  directory to the folder NEW, symbolic links only with --links.\n";
+    "  directory to the folder NEW, symbolic links only with --links; gc drops what no pin "
+    "reaches.\n";
 
 /* Shows bytes, rate and time left on stderr while something long runs. */
 typedef struct progress {
@@ -332,12 +334,43 @@ static int do_list(cli *line) {
   return status == DEAI_OK ? 0 : cli_fail(status, why);
 }
 
+static bool collected_part(void *user, const deai_part *part) {
+  deai_blocks_collect_end *end = user;
+  if ((part->flags & DEAI_PART_END) == 0 || part->status != DEAI_OK) return true;
+  return deai_decode(&deai_blocks_collect_end_table, part->args, end, NULL, NULL, 0) == DEAI_OK;
+}
+
+static int do_gc(cli *line) {
+  static const uint8_t empty_map = 0xa0;
+  char why[DEAI_ERR_CAP] = "";
+  deai_blocks_collect_end end = {0};
+  if (line->count != 1) return cli_usage(help);
+  deai_client *client = cli_connect(line);
+  if (client == NULL) return CLI_EXIT_NO_NODE;
+  deai_client_call call = {.service = DEAI_BLOCKS_SERVICE,
+                           .method = "collect",
+                           .flags = DEAI_CALL_HERE,
+                           .args = deai_bytes_of(&empty_map, 1),
+                           .part = collected_part,
+                           .user = &end,
+                           .time_ms = line->time_ms > 0 ? line->time_ms : STORE_MS};
+  int32_t status = deai_client_run(client, &call, why, sizeof why);
+  deai_client_free(client);
+  if (status != DEAI_OK) return cli_fail(status, why);
+  (void)printf(line->json ? "{\"freed\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"kept\":%" PRIu64 "}\n"
+                          : "freed %" PRIu64 " blocks, %" PRIu64 " bytes; kept %" PRIu64
+                            " blocks\n",
+               end.freed, end.bytes, end.kept);
+  return 0;
+}
+
 int cli_store(cli *line) {
   static const char *const methods[] = {"pin", "unpin", "stat", "fetch", "verify"};
   const char *verb = line->count > 0 ? line->words[0] : "";
   if (strcmp(verb, "add") == 0) return do_add(line);
   if (strcmp(verb, "get") == 0) return do_get(line);
   if (strcmp(verb, "list") == 0) return do_list(line);
+  if (strcmp(verb, "gc") == 0) return do_gc(line);
   for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
     if (strcmp(verb, methods[i]) == 0) return do_cid_method(line, methods[i]);
   }

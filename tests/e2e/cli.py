@@ -175,6 +175,22 @@ def money(net, cid):
     return poor
 
 
+def collected(b, cid):
+    """What no pin reaches goes, the model stays."""
+    path = os.path.join(b.data, "loose")
+    with open(path, "wb") as file:
+        file.write(os.urandom(3 << 20))
+    loose = b.deai("store", "add", "--no-pin", path).out.strip()
+    done = b.deai("--json", "store", "gc").json()
+    check("store gc frees what is not pinned", done["freed"] >= 3 and done["bytes"] >= 3 << 20 and
+          done["kept"] > 0, done)
+    refused(b, 5, "store", "get", loose)
+    seen = b.deai("--json", "model", "show", cid).json()
+    check("the model is whole", seen["blocks_here"] == seen["blocks"] > 0, seen)
+    text = b.deai("store", "gc").out
+    check("a second time there is nothing to free", text.startswith("freed 0 blocks"), text)
+
+
 def degraded(net):
     """A plug-in that did not start: status says 12, doctor FAILs and names it."""
     bad = net.first("bad", up=False, plugins={"compute/cpu": {"optional": True, "memory": "1MiB"}})
@@ -231,6 +247,7 @@ def test(net):
     heals(a, b)
     measures(a, b)
     remarks(a, b)
+    collected(b, cid)
     poor = money(net, cid)
     degraded(net)
     leaves(a, b, poor)

@@ -21,10 +21,10 @@ static const deai_field settings_rows[] = {DEAI_F_UINT(settings, cap, "cap", 0, 
 static const deai_table settings_table = DEAI_TABLE_HEAD("settings", settings, settings_rows);
 
 static const blocks_method *const methods[] = {
-    &blocks_method_have,   &blocks_method_get,   &blocks_method_open,    &blocks_method_stat,
-    &blocks_method_pin,    &blocks_method_unpin, &blocks_method_list,    &blocks_method_verify,
-    &blocks_method_add,    &blocks_method_read,  &blocks_method_entries, &blocks_method_fetch,
-    &blocks_method_request};
+    &blocks_method_have,    &blocks_method_get,    &blocks_method_open, &blocks_method_stat,
+    &blocks_method_pin,     &blocks_method_unpin,  &blocks_method_list, &blocks_method_verify,
+    &blocks_method_collect, &blocks_method_add,    &blocks_method_read, &blocks_method_entries,
+    &blocks_method_fetch,   &blocks_method_request};
 
 /* ---- the store ---- */
 

@@ -1,4 +1,4 @@
-/* have, get, open, stat, pin, unpin, list, verify: methods whose steps are one call of store.h. */
+/* have, get, open, stat, pin, unpin, list, verify, collect: each step is one call of store.h. */
 #include "task.h"
 
 #include "deai/contracts/wire.h"
@@ -9,6 +9,7 @@
 
 #define METHOD_CALLS   192u /* at a time; leaves room for the others */
 #define VERIFY_MAX     2u
+#define COLLECT_STEP   1024u /* index entries: a few milliseconds */
 #define LIST_DEFAULT   256u
 #define BAD_SHOWN_MAX  1024u
 #define CID_ROOM_BYTES 8u /* of CBOR around a CID in a list */
@@ -327,3 +328,40 @@ const blocks_method blocks_method_verify = {.service = DEAI_BLOCKS_SERVICE,
                                             .begin = begin_verify,
                                             .step = step_verify,
                                             .close = close_verify};
+
+/* ---- collect ---- */
+
+/* A fetch is refused, too: its blocks are not pinned before it ends. */
+static int32_t begin_collect(blocks_task *task, const deai_part *first, char *err,
+                             uint32_t err_cap) {
+  (void)first; /* it takes no arguments */
+  if (task->inst->counts[blocks_method_fetch.number] == 0) return DEAI_OK;
+  return deai_err(err, err_cap, DEAI_EBUSY,
+                  "collect: no fetch under way expected, found %u; try "
+                  "again when they have ended",
+                  task->inst->counts[blocks_method_fetch.number]);
+}
+
+static int32_t step_collect(blocks_task *task) {
+  blocks_gc *state = task->state;
+  int32_t status = blocks_store_gc(task->store, state, COLLECT_STEP, &task->err);
+  if (status != DEAI_OK) return status;
+  if (!state->finished) return BLOCKS_NEXT_AGAIN;
+  deai_blocks_collect_end end = {
+      .kept = state->kept, .bytes = state->bytes_freed, .freed = state->freed};
+  status = blocks_task_args(task, &deai_blocks_collect_end_table, &end);
+  return status == DEAI_OK ? BLOCKS_NEXT_END : status;
+}
+
+static void close_collect(blocks_task *task) {
+  if (task->state != NULL && task->store != NULL) blocks_store_gc_end(task->store, task->state);
+}
+
+const blocks_method blocks_method_collect = {.service = DEAI_BLOCKS_SERVICE,
+                                             .name = "collect",
+                                             .number = 13,
+                                             .max = 1,
+                                             .state_bytes = sizeof(blocks_gc),
+                                             .begin = begin_collect,
+                                             .step = step_collect,
+                                             .close = close_collect};

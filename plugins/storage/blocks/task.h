@@ -13,7 +13,7 @@
 
      plugin.c        life of the instance, dispatch by method, the store's opening
      task.c          one call that is served: steps, parts, sync, cancel
-     serve_blocks.c  have, get, open, stat, pin, unpin, list, verify
+     serve_blocks.c  have, get, open, stat, pin, unpin, list, verify, collect
      serve_add.c     add
      serve_read.c    read, entries
      serve_fetch.c   fetch: calls to members; fetch.h walks the DAG
@@ -144,6 +144,7 @@ extern const blocks_method blocks_method_pin;
 extern const blocks_method blocks_method_unpin;
 extern const blocks_method blocks_method_list;
 extern const blocks_method blocks_method_verify;
+extern const blocks_method blocks_method_collect;
 extern const blocks_method blocks_method_add;
 extern const blocks_method blocks_method_read;
 extern const blocks_method blocks_method_entries;

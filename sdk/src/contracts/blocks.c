@@ -75,6 +75,14 @@ static const deai_field verify_end_rows[] = {
 const deai_table deai_blocks_verify_end_table =
     DEAI_TABLE_HEAD("blocks-verify-end", deai_blocks_verify_end, verify_end_rows);
 
+static const deai_field collect_end_rows[] = {
+    DEAI_F_UINT(deai_blocks_collect_end, kept, "kept", 0, UINT64_MAX),
+    DEAI_F_UINT(deai_blocks_collect_end, bytes, "bytes", 0, UINT64_MAX),
+    DEAI_F_UINT(deai_blocks_collect_end, freed, "freed", 0, UINT64_MAX),
+};
+const deai_table deai_blocks_collect_end_table =
+    DEAI_TABLE_HEAD("blocks-collect-end", deai_blocks_collect_end, collect_end_rows);
+
 static const deai_field read_rows[] = {
     DEAI_F_CID(deai_blocks_read, cid, "cid"),
     DEAI_F_UINT_OPT(deai_blocks_read, len, "len", 0, UINT64_MAX),

@@ -20,6 +20,8 @@ extern "C" {
    fetch    local   blocks_cid     parts blocks_progress, END {}: from members, verified
    list     local   blocks_list    END blocks_list_end
    verify   local   {}             parts blocks_progress, END blocks_verify_end
+   collect  local   {}             END blocks_collect_end: what no pin reaches is dropped;
+                                   DEAI_EBUSY while an add or a fetch is under way
    read     local   blocks_read    bodies: bytes of a UnixFS file; END blocks_read_end
    entries  local   blocks_read    END blocks_entries_end: a UnixFS directory
 
@@ -95,6 +97,12 @@ typedef struct deai_blocks_verify_end {
   deai_list bad;
 } deai_blocks_verify_end;
 
+typedef struct deai_blocks_collect_end {
+  uint64_t kept;  /* blocks */
+  uint64_t bytes; /* given back to the disk */
+  uint64_t freed; /* blocks */
+} deai_blocks_collect_end;
+
 typedef struct deai_blocks_read { /* has: 1 len, 2 off, 3 path */
   uint64_t has;
   deai_bytes cid;
@@ -134,6 +142,7 @@ extern const deai_table deai_blocks_progress_table;
 extern const deai_table deai_blocks_list_table;
 extern const deai_table deai_blocks_list_end_table;
 extern const deai_table deai_blocks_verify_end_table;
+extern const deai_table deai_blocks_collect_end_table;
 extern const deai_table deai_blocks_read_table;
 extern const deai_table deai_blocks_read_end_table;
 extern const deai_table deai_blocks_entries_end_table;

@@ -238,6 +238,39 @@ START_TEST(have_pin_and_unpin) {
 }
 END_TEST
 
+static deai_blocks_collect_end collect(carrier *fix) {
+  deai_blocks_collect_end end;
+  asker who = ask(fix, "collect", NULL, NULL, DEAI_OK);
+  ck_assert_int_eq(
+      deai_decode(&deai_blocks_collect_end_table, blocks_buf_bytes(&who.last), &end, NULL, NULL, 0),
+      DEAI_OK);
+  ask_free(&who);
+  return end;
+}
+
+START_TEST(what_no_pin_reaches_is_collected) {
+  carrier fix = {0};
+  carrier_begin(&fix, "plug", _i == 1);
+  blocks_cid kept = add_seed(&fix, "k", 3 * MIB);
+  blocks_cid freed = add_seed(&fix, "f", 5 * MIB);
+  asker who = ask_cid(&fix, "pin", &kept, DEAI_OK);
+  ask_free(&who);
+  deai_blocks_collect_end end = collect(&fix);
+  ck_assert_uint_eq(end.kept, stat_of(&fix, &kept).blocks);
+  ck_assert_uint_ge(end.freed, 6); /* five leaves and their root */
+  ck_assert_uint_ge(end.bytes, 5 * MIB);
+  read_all(&fix, &kept, "k", 3 * MIB);
+  who = ask_cid(&fix, "open", &freed, DEAI_ENOTFOUND);
+  ask_free(&who);
+  end = collect(&fix);
+  ck_assert_uint_eq(end.freed, 0);
+  (void)add_seed(&fix, "f", 5 * MIB); /* it may come again */
+  read_all(&fix, &freed, "f", 5 * MIB);
+  verify_clean(&fix);
+  carrier_end(&fix);
+}
+END_TEST
+
 /* entries_of lists the directory cid and expects count entries. */
 static void entries_of(carrier *fix, const blocks_cid *cid, uint64_t off, uint64_t len,
                        uint64_t count) {
@@ -456,6 +489,7 @@ int main(void) {
   tcase_add_loop_test(tests, what_is_added_can_be_used, 0, 2);
   tcase_add_loop_test(tests, blocks_of_two_mebibytes_come_in_two_parts, 0, 2);
   tcase_add_loop_test(tests, have_pin_and_unpin, 0, 2);
+  tcase_add_loop_test(tests, what_no_pin_reaches_is_collected, 0, 2);
   tcase_add_loop_test(tests, directories_are_made_listed_and_read, 0, 2);
   tcase_add_loop_test(tests, a_slow_reader_is_waited_for, 0, 2);
   tcase_add_loop_test(tests, a_cancelled_add_leaves_nothing, 0, 2);
