@@ -2,6 +2,7 @@
 
 #include "host/base/base32.h"
 #include "host/base/hash.h"
+#include "host/ledger/genesis.h"
 #include "host/ledger/records.h"
 
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "host/base/banned.h"
 
+#define KEEP_HOLDS    10u /* hold times that receipts of a settled channel are kept */
 #define ASK_MS        5000u
 #define REC_ARENA     16384u
 #define HISTORY_TURN  256u /* blocks looked at in one answer */
@@ -185,6 +187,18 @@ static const deai_pay_ops ops = {.channel = op_channel,
                                  .ready = op_ready,
                                  .reopen = op_reopen};
 
+/* hold_ms returns the hold time of this network's claims. */
+static uint64_t hold_ms(const deai_node *node) {
+  uint8_t hash[DEAI_HASH_BYTES];
+  char err[DEAI_ERR_CAP] = "";
+  deai_genesis_box *box = NULL;
+  uint64_t hold = DEAI_HOLD_MS_DEFAULT;
+  if (deai_genesis_open(deai_ledger_genesis(node->ledger, hash), &box, err, sizeof err) == DEAI_OK)
+    hold = deai_genesis_param(&box->genesis, DEAI_PARAM_HOLD_MS, hold);
+  deai_genesis_free(box);
+  return hold;
+}
+
 int32_t deai_money_open(deai_node *node, char *err, uint32_t err_cap) {
   char folder[4200];
   deai_settle settle;
@@ -198,6 +212,7 @@ int32_t deai_money_open(deai_node *node, char *err, uint32_t err_cap) {
                               .deposit = config->deposit,
                               .close_after_ms = config->close_after,
                               .claim_ms = config->claim,
+                              .keep_ms = KEEP_HOLDS * hold_ms(node),
                               .ops = &ops,
                               .user = node};
   int32_t status = deai_pay_open(&options, &node->pay, err, err_cap);

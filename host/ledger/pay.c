@@ -155,6 +155,19 @@ static void on_claim(void *user) {
   deai_timer_set(pay->claim, pay->options.claim_ms);
 }
 
+uint64_t deai_pay_prune(deai_pay *pay, uint64_t now_ms) {
+  return earn_prune(pay, now_ms);
+}
+
+static void on_prune(void *user) {
+  deai_pay *pay = user;
+  uint64_t each_ms = pay->options.keep_ms / 10;
+  uint64_t removed = deai_pay_prune(pay, deai_wall_ms(deai_loop_platform(pay->options.loop)));
+  if (each_ms > PAY_PRUNE_MAX_MS) each_ms = PAY_PRUNE_MAX_MS;
+  if (each_ms < PAY_PRUNE_MIN_MS) each_ms = PAY_PRUNE_MIN_MS;
+  deai_timer_set(pay->prune, removed == DEAI_PAY_PRUNE_MAX ? PAY_TICK_MS : each_ms);
+}
+
 /* ---- life ---- */
 
 int32_t deai_pay_open(const deai_pay_options *options, deai_pay **pay_out, char *err,
@@ -167,7 +180,9 @@ int32_t deai_pay_open(const deai_pay_options *options, deai_pay **pay_out, char 
   int32_t status = deai_purse_open(options->loop, options->folder, &pay->purse, err, err_cap);
   pay->tick = deai_timer_new(options->loop, on_tick, pay);
   pay->claim = deai_timer_new(options->loop, on_claim, pay);
-  if (status == DEAI_OK && (pay->tick == NULL || pay->claim == NULL)) status = DEAI_ENOMEM;
+  pay->prune = deai_timer_new(options->loop, on_prune, pay);
+  bool timers = pay->tick != NULL && pay->claim != NULL && pay->prune != NULL;
+  if (status == DEAI_OK && !timers) status = DEAI_ENOMEM;
   if (status == DEAI_OK) status = spend_load(pay);
   if (status == DEAI_OK) status = earn_load(pay);
   if (status != DEAI_OK) {
@@ -178,6 +193,7 @@ int32_t deai_pay_open(const deai_pay_options *options, deai_pay **pay_out, char 
     return status;
   }
   if (options->claim_ms > 0) deai_timer_set(pay->claim, options->claim_ms);
+  if (options->keep_ms > 0) deai_timer_set(pay->prune, PAY_PRUNE_MIN_MS);
   *pay_out = pay;
   return DEAI_OK;
 }
@@ -187,6 +203,7 @@ void deai_pay_free(deai_pay *pay) {
   deai_purse_free(pay->purse);
   deai_timer_free(pay->tick);
   deai_timer_free(pay->claim);
+  deai_timer_free(pay->prune);
   spend_free(pay);
   earn_free(pay);
   free(pay);

@@ -38,6 +38,9 @@
                "i" channel          in: payer, sum, vouchers, jobs    (deai_pay_in)
                "r" channel number   signed<receipt> of this node's work, number big-endian
                "f" job              signed<receipt> that was owed and fetched
+               "g" channel          ms: since when the ledger has the channel no more
+   Pruning   A channel that the ledger has closed and settled is forgotten with its receipts keep_ms
+             after this node has seen that; sooner only to make room for another one.
    Threads   [loop]
    Memory    A deai_pay owns everything in it; calls are only named, never kept.
    Limits    DEAI_PAY_CHANNELS_MAX channels each way, DEAI_PAY_JOBS_MAX open jobs of a channel;
@@ -47,8 +50,9 @@
 #define DEAI_PAY_CHANNELS_MAX 1024u
 #define DEAI_PAY_JOBS_MAX     64u
 #define DEAI_PAY_LEDGER_MS    10000u /* how long a payee waits for a block with the channel */
-#define DEAI_PAY_STEP_IN      1024u  /* a step of the ceiling covers so many units in ... */
-#define DEAI_PAY_STEP_OUT     256u   /* ... and out */
+#define DEAI_PAY_PRUNE_MAX    4096u
+#define DEAI_PAY_STEP_IN      1024u /* a step of the ceiling covers so many units in ... */
+#define DEAI_PAY_STEP_OUT     256u  /* ... and out */
 
 typedef struct deai_pay deai_pay;
 
@@ -85,6 +89,7 @@ typedef struct deai_pay_options {
   uint64_t deposit;        /* of a new channel and of a top-up */
   uint64_t close_after_ms; /* of a new channel */
   uint64_t claim_ms;       /* between two batches of claims; 0 = only when asked */
+  uint64_t keep_ms;        /* receipts of settled channels; 0 = for ever */
   const deai_pay_ops *ops;
   void *user;
 } deai_pay_options;
@@ -131,6 +136,10 @@ DEAI_MUST_CHECK int32_t deai_pay_channel(deai_pay *pay, const uint8_t caller[DEA
 /* deai_pay_claim claims what receipts come to on all channels; done (may be NULL) is called once,
    later. */
 void deai_pay_claim(deai_pay *pay, void *user, deai_pay_claim_done *done);
+
+/* deai_pay_prune forgets what is due at wall time now_ms (see Pruning), at most DEAI_PAY_PRUNE_MAX
+   receipts at a time, and returns how many it removed; it also runs by itself. */
+uint64_t deai_pay_prune(deai_pay *pay, uint64_t now_ms);
 
 /* deai_pay_release tells that a channel of this node is about to be closed: false while a job of it
    is open or owed, else it is looked up on the ledger before it is used again. */

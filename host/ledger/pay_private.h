@@ -14,6 +14,8 @@
 
 #define PAY_VOUCHER_BYTES 320u
 #define PAY_TICK_MS       250u
+#define PAY_PRUNE_MIN_MS  1000u
+#define PAY_PRUNE_MAX_MS  3600000u
 
 typedef struct pay_voucher {
   deai_voucher voucher;
@@ -86,6 +88,8 @@ typedef struct earn_chan {
   deai_merkle fresh;    /* receipts since a claim is on its way */
   uint64_t claim_count; /* count when that claim began */
   bool claiming;
+  uint64_t gone_ms; /* since when the ledger has it no more, 0 = it has it */
+  uint64_t pruned;  /* receipts before this one are removed */
 } earn_chan;
 
 typedef enum earn_state { EARN_LEDGER, EARN_SYNC, EARN_RUNS } earn_state;
@@ -118,6 +122,7 @@ struct deai_pay {
   deai_purse *purse;
   deai_timer *tick;
   deai_timer *claim;
+  deai_timer *prune;
   spend_chan *outs;
   spend_job *spends;
   earn_chan *ins;
@@ -190,6 +195,9 @@ void earn_block(deai_pay *pay);
 
 /* earn_tick refuses what has waited too long; true while something waits. */
 bool earn_tick(deai_pay *pay);
+
+/* earn_prune is deai_pay_prune. */
+uint64_t earn_prune(deai_pay *pay, uint64_t now_ms);
 
 /* earn_load reads the channels from the purse and makes the receipts of jobs that were cut off by
    the end of the process; earn_free frees them. */

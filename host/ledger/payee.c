@@ -96,26 +96,97 @@ static void recent_clear(earn_chan *chan) {
   }
 }
 
-/* chan_drop makes room: a channel that the ledger no longer has is forgotten; its receipts stay
-   on the disk. */
+static void receipt_key(const earn_chan *chan, uint64_t number,
+                        uint8_t key[1 + DEAI_ID_BYTES + 8]) {
+  key[0] = 'r';
+  memcpy(key + 1, chan->ch, DEAI_ID_BYTES);
+  for (uint32_t i = 0; i < 8; i++)
+    key[1 + DEAI_ID_BYTES + i] = (uint8_t)(number >> (56 - 8 * i));
+}
+
+/* chan_prune removes at most `most` receipts and, behind the last one, the channel's own records;
+   true when all is gone. */
+static bool chan_prune(deai_pay *pay, earn_chan *chan, uint64_t most) {
+  uint8_t key[1 + DEAI_ID_BYTES + 8];
+  deai_bytes none = {NULL, 0};
+  for (; chan->pruned < chan->count && most > 0; most--) {
+    receipt_key(chan, chan->pruned, key);
+    if (deai_purse_put(pay->purse, deai_bytes_of(key, sizeof key), none) != DEAI_OK) return false;
+    chan->pruned++;
+  }
+  if (chan->pruned < chan->count) return false;
+  memcpy(key + 1, chan->ch, DEAI_ID_BYTES);
+  static const uint8_t kinds[] = {'g', 'i'};
+  for (size_t i = 0; i < sizeof kinds; i++) {
+    key[0] = kinds[i];
+    if (deai_purse_put(pay->purse, deai_bytes_of(key, 1 + DEAI_ID_BYTES), none) != DEAI_OK)
+      return false;
+  }
+  return true;
+}
+
+/* is_gone returns whether nothing of it can come any more: no job, and not on the ledger. */
+static bool is_gone(const deai_pay *pay, const earn_chan *chan) {
+  deai_channel_rec rec = {0};
+  return !chan->claiming && jobs_of(pay, chan) == 0 &&
+         pay->ops.channel(pay->options.user, chan->ch, &rec) == DEAI_ENOTFOUND;
+}
+
+/* chan_out frees the channel at *at. */
+static void chan_out(earn_chan **at) {
+  earn_chan *gone = *at;
+  *at = gone->next;
+  recent_clear(gone);
+  free(gone);
+}
+
+/* chan_drop makes room: a channel that the ledger no longer has is forgotten with its receipts. */
 static bool chan_drop(deai_pay *pay) {
   for (earn_chan **at = &pay->ins; *at != NULL; at = &(*at)->next) {
-    uint8_t key[1 + DEAI_ID_BYTES] = {'i'};
-    deai_channel_rec rec = {0};
-    earn_chan *gone = *at;
-    if (gone->claiming || jobs_of(pay, gone) > 0) continue;
-    if (pay->ops.channel(pay->options.user, gone->ch, &rec) != DEAI_ENOTFOUND) continue;
-    memcpy(key + 1, gone->ch, DEAI_ID_BYTES);
-    if (deai_purse_put(pay->purse, deai_bytes_of(key, sizeof key), (deai_bytes){NULL, 0}) !=
-        DEAI_OK)
-      return false;
+    if (!is_gone(pay, *at)) continue;
+    if (!chan_prune(pay, *at, UINT64_MAX)) return false;
     deai_purse_sync(pay->purse, NULL, NULL);
-    *at = gone->next;
-    recent_clear(gone);
-    free(gone);
+    chan_out(at);
     return true;
   }
   return false;
+}
+
+/* gone_note keeps since when the channel is gone, 0 = it is back: an older ledger was restored and
+   has caught up. */
+static void gone_note(deai_pay *pay, earn_chan *chan, uint64_t since_ms) {
+  uint8_t key[1 + DEAI_ID_BYTES] = {'g'};
+  uint8_t room[16];
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  if (chan->gone_ms == since_ms) return;
+  if (since_ms > 0) deai_cbor_put_uint(&writer, since_ms);
+  memcpy(key + 1, chan->ch, DEAI_ID_BYTES);
+  chan->gone_ms = since_ms;
+  if (deai_purse_put(pay->purse, deai_bytes_of(key, sizeof key), deai_bytes_of(room, writer.len)) !=
+      DEAI_OK)
+    chan->gone_ms = 0; /* seen again the next time */
+}
+
+uint64_t earn_prune(deai_pay *pay, uint64_t now_ms) {
+  uint64_t removed = 0;
+  earn_chan **at = &pay->ins;
+  if (pay->options.keep_ms == 0) return 0;
+  while (*at != NULL && removed < DEAI_PAY_PRUNE_MAX) {
+    earn_chan *chan = *at;
+    bool gone = is_gone(pay, chan);
+    uint64_t before = chan->pruned;
+    if (!gone || chan->gone_ms == 0 || now_ms < chan->gone_ms)
+      gone_note(pay, chan, gone ? now_ms : 0); /* also when the clock was set back */
+    bool due = gone && now_ms - chan->gone_ms >= pay->options.keep_ms;
+    bool out = due && chan_prune(pay, chan, DEAI_PAY_PRUNE_MAX - removed);
+    removed += chan->pruned - before;
+    if (out)
+      chan_out(at);
+    else
+      at = &chan->next;
+  }
+  deai_purse_sync(pay->purse, NULL, NULL);
+  return removed;
 }
 
 static earn_chan *chan_make(deai_pay *pay, const uint8_t ch[DEAI_ID_BYTES],
@@ -201,14 +272,6 @@ static void recent_add(earn_chan *chan, deai_bytes receipt) {
     *at = NULL;
     return;
   }
-}
-
-static void receipt_key(const earn_chan *chan, uint64_t number,
-                        uint8_t key[1 + DEAI_ID_BYTES + 8]) {
-  key[0] = 'r';
-  memcpy(key + 1, chan->ch, DEAI_ID_BYTES);
-  for (uint32_t i = 0; i < 8; i++)
-    key[1 + DEAI_ID_BYTES + i] = (uint8_t)(number >> (56 - 8 * i));
 }
 
 static void receipt_keep(deai_pay *pay, earn_chan *chan, uint64_t price, deai_bytes receipt) {
@@ -810,8 +873,21 @@ static int32_t load_receipt(void *user, deai_bytes key, deai_bytes value) {
   return DEAI_OK;
 }
 
+static int32_t load_gone(void *user, deai_bytes key, deai_bytes value) {
+  deai_cbor_reader reader = deai_cbor_reader_of(value);
+  deai_cbor_item item;
+  if (key.len != 1 + DEAI_ID_BYTES || deai_cbor_next(&reader, &item) != DEAI_OK ||
+      item.kind != DEAI_CBOR_UINT)
+    return DEAI_EVERIFY;
+  earn_chan *chan = chan_find(user, key.ptr + 1);
+  if (chan != NULL) chan->gone_ms = item.number;
+  return DEAI_OK;
+}
+
 int32_t earn_load(deai_pay *pay) {
   int32_t status = deai_purse_each(pay->purse, deai_bytes_of("i", 1), pay, load_channel);
+  if (status == DEAI_OK)
+    status = deai_purse_each(pay->purse, deai_bytes_of("g", 1), pay, load_gone);
   if (status == DEAI_OK)
     status = deai_purse_each(pay->purse, deai_bytes_of("r", 1), pay, load_receipt);
   if (status != DEAI_OK) return status;

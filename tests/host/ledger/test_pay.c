@@ -17,6 +17,7 @@
 #define PRICE_OUT 5u
 #define UNITS     7u
 #define DEPOSIT   10000u
+#define KEEP_MS   36000u
 
 static const uint8_t genesis[DEAI_HASH_BYTES] = {9};
 static const uint8_t in_hash[DEAI_HASH_BYTES] = {4};
@@ -252,6 +253,7 @@ static void side_open(side *who) {
                               .genesis = genesis,
                               .deposit = DEPOSIT,
                               .close_after_ms = 1000,
+                              .keep_ms = KEEP_MS,
                               .ops = &ops,
                               .user = who};
   ck_assert_msg(deai_pay_open(&options, &who->pay, err, sizeof err) == DEAI_OK, "%s", err);
@@ -673,6 +675,56 @@ START_TEST(without_the_exact_voucher_the_lowest_that_covers_is_claimed) {
 }
 END_TEST
 
+/* ---- pruning ---- */
+
+static int32_t count_record(void *user, deai_bytes key, deai_bytes value) {
+  (void)key, (void)value;
+  (*(uint32_t *)user)++;
+  return DEAI_OK;
+}
+
+/* records_of closes the payee, counts its durable records of a kind, and opens it again. */
+static uint32_t records_of(const char *kind) {
+  char err[DEAI_ERR_CAP] = "";
+  deai_purse *purse = NULL;
+  uint32_t count = 0;
+  deai_loop_drain(loop);
+  deai_pay_free(payee.pay);
+  ck_assert_int_eq(deai_purse_open(loop, payee.folder, &purse, err, sizeof err), DEAI_OK);
+  ck_assert_int_eq(deai_purse_each(purse, deai_bytes_of(kind, 1), &count, count_record), DEAI_OK);
+  deai_purse_free(purse);
+  side_open(&payee);
+  return count;
+}
+
+START_TEST(receipts_of_settled_channels_are_kept_for_a_while) {
+  const uint64_t day = 86400000;
+  for (uint8_t job = 1; job <= 3; job++)
+    (void)whole_job(job, 1);
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, day), 0);
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 9 * day), 0); /* the ledger has the channel */
+  ck_assert_uint_eq(records_of("r"), 3);
+  ck_assert_uint_eq(records_of("g"), 0);
+  has_channel = false;
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 10 * day), 0);
+  ck_assert_uint_eq(records_of("g"), 1);
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 10 * day + KEEP_MS - 1), 0);
+  has_channel = true; /* an older ledger that has caught up */
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 10 * day + KEEP_MS), 0);
+  ck_assert_uint_eq(records_of("g"), 0);
+  has_channel = false;
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 20 * day), 0);
+  ck_assert_uint_eq(records_of("i"), 1); /* it was closed and opened: the time is on the disk */
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 15 * day), 0); /* the clock went back */
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 15 * day + KEEP_MS - 1), 0);
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 15 * day + KEEP_MS), 3);
+  ck_assert_uint_eq(records_of("r"), 0);
+  ck_assert_uint_eq(records_of("i"), 0);
+  ck_assert_uint_eq(records_of("g"), 0);
+  ck_assert_uint_eq(deai_pay_prune(payee.pay, 99 * day), 0);
+}
+END_TEST
+
 /* ---- lost and found ---- */
 
 START_TEST(a_killed_payee_owes_its_receipt_and_gives_it) {
@@ -782,6 +834,7 @@ int main(void) {
   tcase_add_test(tests, vouchers_go_with_the_units_and_the_sum_is_exact);
   tcase_add_test(tests, a_channel_is_topped_up_while_an_answer_runs);
   tcase_add_test(tests, without_the_exact_voucher_the_lowest_that_covers_is_claimed);
+  tcase_add_test(tests, receipts_of_settled_channels_are_kept_for_a_while);
   tcase_add_test(tests, a_killed_payee_owes_its_receipt_and_gives_it);
   tcase_add_test(tests, what_never_arrived_costs_nothing);
   tcase_add_test(tests, a_payer_that_was_killed_goes_on_at_the_payees_sum);
