@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -39,8 +40,10 @@ static uint64_t get_le(const uint8_t *from, uint32_t len) {
 
 static int32_t io_error(const char *what, char *err, uint32_t err_cap) {
   int code = errno;
-  (void)snprintf(err, err_cap, "expected to %s the block log, found: %s", what, strerror(code));
-  return code == ENOSPC || code == EDQUOT ? DEAI_EFULL : DEAI_EIO;
+  bool full = code == ENOSPC || code == EDQUOT;
+  (void)snprintf(err, err_cap, "expected to %s the block log, found: %s%s", what, strerror(code),
+                 full ? "; free some space on that disk, then restart the node" : "");
+  return full ? DEAI_EFULL : DEAI_EIO;
 }
 
 /* Makes the name of a new log durable. */

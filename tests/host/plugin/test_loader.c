@@ -113,6 +113,9 @@ static const wild wilds[] = {
      "zoo/wild: expected on_call and on_cancel: the manifest offers services"},
     {"zoo_refuses", DEAI_EVERSION, "zoo/wild: refused this host: expected a CPU with wings"},
     {"zoo_no_symbols", DEAI_EINVAL, "zoo/wild: cannot be loaded: "},
+    {"zoo_no_library", DEAI_EINVAL,
+     "zoo/wild: cannot be loaded: libzoo-gone.so: cannot open shared object file: No such file or "
+     "directory; install what is missing"},
 };
 
 START_TEST(plugins_that_are_not_loaded) {

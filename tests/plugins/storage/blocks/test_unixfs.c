@@ -84,22 +84,30 @@ START_TEST(reads_mode_mtime_and_packed_sizes) {
 }
 END_TEST
 
+static void refuse_name(blocks_entry *entry, deai_str name, const char *why) {
+  blocks_child made;
+  blocks_buf block = {0};
+  blocks_error err = {{0}};
+  entry->name = name;
+  ck_assert_int_eq(blocks_unixfs_directory(entry, 1, &block, &made, &err), DEAI_EINVAL);
+  ck_assert_msg(strstr(err.text, why) != NULL, "expected \"%s\", found \"%s\"", why, err.text);
+  ck_assert_uint_eq(block.len, 0);
+}
+
 START_TEST(refuses_bad_names_and_targets) {
-  static const char *const bad[] = {"", ".", "..", "a/b", "/"};
+  static const char *const none[] = {"", ".", ".."};
   blocks_entry entry = {0};
   blocks_child made;
   blocks_buf block = {0};
   char long_name[300];
   blocks_cid_of_block(BLOCKS_CODEC_RAW, deai_bytes_of("x", 1), &entry.cid);
-  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-    entry.name = deai_str_of(bad[i]);
-    ck_assert_int_eq(blocks_unixfs_directory(&entry, 1, &block, &made, NULL), DEAI_EINVAL);
-  }
+  for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+    refuse_name(&entry, deai_str_of(none[i]), "name: expected a file name, found");
+  refuse_name(&entry, deai_str_of("a/b"), "name: expected none of '/' and zero");
+  refuse_name(&entry, deai_str_of("/"), "name: expected none of '/' and zero");
+  refuse_name(&entry, (deai_str){.ptr = "a\0b", .len = 3}, "name: expected none of '/' and zero");
   memset(long_name, 'n', sizeof long_name);
-  entry.name = (deai_str){.ptr = long_name, .len = 256};
-  ck_assert_int_eq(blocks_unixfs_directory(&entry, 1, &block, &made, NULL), DEAI_EINVAL);
-  entry.name = (deai_str){.ptr = "a\0b", .len = 3};
-  ck_assert_int_eq(blocks_unixfs_directory(&entry, 1, &block, &made, NULL), DEAI_EINVAL);
+  refuse_name(&entry, (deai_str){.ptr = long_name, .len = 256}, "name: expected at most 255 bytes");
   blocks_entry twice[2] = {entry, entry};
   twice[0].name = twice[1].name = deai_str_of("same");
   ck_assert_int_eq(blocks_unixfs_directory(twice, 2, &block, &made, NULL), DEAI_EINVAL);
