@@ -7,6 +7,7 @@
 #include <event2/thread.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "banned.h"
@@ -30,9 +31,9 @@ struct deai_loop {
   const deai_platform *platform;
   struct event_base *base;
   struct event *wake;
-  struct event *again; /* the next turn of tasks, after sockets and timers had theirs */
-  pthread_t thread;
-  pthread_mutex_t lock; /* guards the lists below */
+  struct event *again;      /* the next turn of tasks, after sockets and timers had theirs */
+  _Atomic pthread_t thread; /* that runs the loop; asked from any thread */
+  pthread_mutex_t lock;     /* guards the lists below */
   pthread_cond_t work_ready;
   task *task_first;
   task **task_last;
@@ -144,7 +145,7 @@ deai_loop *deai_loop_new(const deai_platform *platform, uint32_t worker_count) {
   loop->work_last = &loop->work_first;
   (void)pthread_mutex_init(&loop->lock, NULL);
   (void)pthread_cond_init(&loop->work_ready, NULL);
-  loop->thread = pthread_self();
+  atomic_store(&loop->thread, pthread_self());
   loop->base = event_base_new();
   if (loop->base != NULL) {
     loop->wake = event_new(loop->base, -1, EV_PERSIST | EV_READ, on_wake, loop);
@@ -158,7 +159,7 @@ deai_loop *deai_loop_new(const deai_platform *platform, uint32_t worker_count) {
 }
 
 void deai_loop_run(deai_loop *loop) {
-  if (!deai_loop_on_thread(loop)) loop->thread = pthread_self();
+  if (!deai_loop_on_thread(loop)) atomic_store(&loop->thread, pthread_self());
   event_active(loop->wake, EV_READ, 0); /* for tasks that were asked for before */
   (void)event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
 }
@@ -278,7 +279,7 @@ void deai_timer_free(deai_timer *timer) {
 }
 
 bool deai_loop_on_thread(const deai_loop *loop) {
-  return pthread_equal(loop->thread, pthread_self()) != 0;
+  return pthread_equal(atomic_load(&loop->thread), pthread_self()) != 0;
 }
 
 uint32_t deai_loop_workers(const deai_loop *loop) {
