@@ -5,29 +5,26 @@
      crash_blocks RECORDER.so        the test        crash_blocks --work FOLDER     the child */
 #include "plugins/storage/blocks/import.h"
 
-#include "tests/fault/replay.h"
+#include "tests/fault/crash.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "host/base/banned.h"
 
-#define ROUNDS         12
-#define COLLECT_ROUND  10
-#define ROUND_BLOCKS   16
-#define MEDIUM_BLOCKS  7
-#define MEDIUM_BYTES   (600u << 10)
-#define LARGE_BYTES    ((4u << 20) + 4321)
-#define PART_LEAVES    5
-#define PACK_BYTES     (4u << 20)
-#define IMAGES_MAX     600
-#define WITHOUT_IMAGES 40
-#define EXIT_LOST      3
+#define ROUNDS        12
+#define COLLECT_ROUND 10
+#define ROUND_BLOCKS  16
+#define MEDIUM_BLOCKS 7
+#define MEDIUM_BYTES  (600u << 10)
+#define LARGE_BYTES   ((4u << 20) + 4321)
+#define PART_LEAVES   5
+#define PACK_BYTES    (4u << 20)
+#define EXIT_LOST     3
 
 static void die(const char *what, int32_t status, const blocks_error *err) {
   (void)fprintf(stderr, "crash_blocks: %s: %s: %s\n", what, deai_status_name(status),
@@ -279,15 +276,10 @@ static void check_promises(blocks_store *store, const char *promises) {
   if (promised(promises, "large")) check_large(store);
 }
 
-/* runs in a child of its own: without syncs the index may be damaged in ways that end a process */
-static int check_image(const char *folder, const char *promises, bool quiet) {
+static int check_image(const char *folder, const char *promises) {
   char path[4200];
   blocks_error err = {0};
   int32_t status;
-  if (quiet) {
-    int null = open("/dev/null", O_WRONLY);
-    if (null < 0 || dup2(null, 2) < 0) return 2;
-  }
   (void)snprintf(path, sizeof path, "%s/store", folder);
   blocks_store *store = open_store(path, &err, &status);
   require("open of an image", status, &err);
@@ -297,103 +289,19 @@ static int check_image(const char *folder, const char *promises, bool quiet) {
   return 0;
 }
 
-static bool image_holds(const fault_log *log, const fault_image *image, const char *folder,
-                        bool quiet) {
-  char promises[4096];
-  size_t len;
-  const char *text = fault_promises(log, image->calls, &len);
-  (void)snprintf(promises, sizeof promises, "%.*s", (int)len, text);
-  if (!fault_image_make(log, image, folder)) exit(2);
-  pid_t child = fork();
-  if (child == 0) _exit(check_image(folder, promises, quiet));
-  int status = 0;
-  if (child < 0 || waitpid(child, &status, 0) != child) exit(2);
-  fault_remove(folder);
-  bool holds = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-  if (!holds && !quiet) {
-    char about[160];
-    fault_image_text(image, about);
-    (void)fprintf(stderr, "image broken: %s (status %d)\n", about, status);
-  }
-  return holds;
-}
-
-static int record(const char *self, const char *recorder, const char *root, const char *log) {
-  char folder[4200];
-  (void)snprintf(folder, sizeof folder, "%s/store", root);
-  pid_t child = fork();
-  if (child == 0) {
-    const char *options = getenv("ASAN_OPTIONS");
-    char more[512];
-    (void)snprintf(more, sizeof more, "%s:verify_asan_link_order=0", options ? options : "");
-    (void)setenv("ASAN_OPTIONS", more, 1);
-    (void)setenv("DEAI_RECORD_ROOT", root, 1);
-    (void)setenv("DEAI_RECORD_LOG", log, 1);
-    (void)setenv("LD_PRELOAD", recorder, 1);
-    int null = open("/dev/null", O_WRONLY);
-    if (null < 0 || dup2(null, 1) < 0) _exit(2);
-    (void)execl(self, self, "--work", folder, (char *)NULL);
-    _exit(2);
-  }
-  int status = 0;
-  if (child < 0 || waitpid(child, &status, 0) != child) return 2;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
-}
-
-static size_t check_crashes(const fault_log *log, const char *folder, size_t *broken_out) {
-  static fault_image images[IMAGES_MAX];
-  size_t count = fault_images_choose(log, images, IMAGES_MAX);
-  for (size_t i = 0; i < count; i++)
-    *broken_out += !image_holds(log, &images[i], folder, false);
-  return count;
-}
-
 /* a store that forgot its syncs: one write in the middle is lost though later ones are there */
-static size_t check_without_syncs(const fault_log *log, const char *folder, size_t *broken_out) {
-  for (size_t i = 0; i < WITHOUT_IMAGES; i++) {
-    size_t calls = fault_log_count(log) * (i + 1) / WITHOUT_IMAGES;
-    size_t writes = 0;
-    while (fault_unsynced_write(log, calls, true, writes) != SIZE_MAX)
-      writes++;
-    size_t lost = fault_unsynced_write(log, calls, true, i * 7919 % (writes + 1));
-    fault_image image = {
-        .calls = calls, .kept = SIZE_MAX, .torn = SIZE_MAX, .dropped = lost, .no_syncs = true};
-    *broken_out += !image_holds(log, &image, folder, true);
-  }
-  return WITHOUT_IMAGES;
-}
-
-/* in memory where that is possible: what is tested is the order of calls, not this disk */
-static const char *scratch_folder(void) {
-  if (getenv("TMPDIR") != NULL) return getenv("TMPDIR");
-  return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+static size_t forget(const fault_log *log, size_t number, size_t *calls_out) {
+  *calls_out = fault_log_count(log) * (number + 1) / FAULT_CRASH_WITHOUT;
+  size_t writes = fault_unsynced_writes(log, *calls_out);
+  return fault_unsynced_write(log, *calls_out, true, number * 7919 % (writes + 1));
 }
 
 int main(int argc, char **argv) {
-  if (argc == 3 && strcmp(argv[1], "--work") == 0) return work(argv[2]);
-  if (argc != 2) {
-    (void)fprintf(stderr, "usage: crash_blocks RECORDER.so\n");
-    return 2;
-  }
-  char base[4096], root[4110], log_path[4110], image[4110];
-  (void)snprintf(base, sizeof base, "%s/deai-crash-XXXXXX", scratch_folder());
-  if (mkdtemp(base) == NULL) return 2;
-  (void)snprintf(root, sizeof root, "%s/root", base);
-  (void)snprintf(log_path, sizeof log_path, "%s/log", base);
-  (void)snprintf(image, sizeof image, "%s/image", base);
-  int status = 2;
-  size_t broken = 0;
-  size_t broken_without = 0;
-  if (mkdir(root, 0700) == 0) status = record("/proc/self/exe", argv[1], root, log_path);
-  fault_log *log = status == 0 ? fault_log_read(log_path) : NULL;
-  if (log != NULL) {
-    size_t images = check_crashes(log, image, &broken);
-    size_t without = check_without_syncs(log, image, &broken_without);
-    printf("crash_blocks: %zu calls, %zu images, %zu broken; without syncs %zu of %zu broken\n",
-           fault_log_count(log), images, broken, broken_without, without);
-    status = images >= 500 && broken == 0 && broken_without > 0 ? 0 : 1;
-  }
-  fault_log_free(log);
-  fault_remove(base);
-  return status;
+  static const fault_crash test = {.name = "crash_blocks",
+                                   .place = "store",
+                                   .images_least = 500,
+                                   .work = work,
+                                   .check = check_image,
+                                   .forget = forget};
+  return fault_crash_main(&test, argc, argv);
 }
