@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include "host/base/file.h"
 #include "host/base/platform.h"
 
 #include <errno.h>
@@ -23,15 +24,8 @@ static const char up_help[] =
     "  its log goes to DATA/deaid.log\n";
 
 static void deaid_path(char *out, size_t cap) {
-  char self[PATH_MAX];
-  ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
-  (void)snprintf(out, cap, "deaid");
-  if (len <= 0) return;
-  self[len] = 0;
-  char *slash = strrchr(self, '/');
-  if (slash == NULL) return;
-  *slash = 0;
-  (void)snprintf(out, cap, "%s/deaid", self);
+  static const char *const near[] = {"deaid"};
+  if (deai_path_near(out, cap, near, 1) != DEAI_OK) (void)snprintf(out, cap, "deaid");
 }
 
 static pid_t start_behind(const char *program, char *config, const char *log) {
