@@ -8,7 +8,8 @@
 
 static uint64_t head_bytes(const lm_shape *shape, uint32_t room) {
   uint64_t values = (uint64_t)room * shape->head_dim;
-  return 2 * (values + values / LM_BLOCK * sizeof(float));
+  uint64_t scales = values / LM_BLOCK * sizeof(float);
+  return values * sizeof(int16_t) + values + 2 * scales;
 }
 
 static uint32_t room_for(uint32_t positions) {
@@ -25,9 +26,9 @@ static void place_heads(lm_cache *cache, const lm_shape *shape, uint32_t room) {
   for (uint32_t i = 0; i < shape->layers * shape->kv_heads; i++) {
     lm_kv *kv = &cache->heads[i];
     *kv = (lm_kv){.positions = room, .blocks = shape->head_dim / LM_BLOCK};
-    kv->k = (int8_t *)at;
-    kv->v = (int8_t *)(at + values);
-    kv->kd = (float *)(void *)(at + 2 * values);
+    kv->k = (int16_t *)(void *)at;
+    kv->v = (int8_t *)(at + values * sizeof *kv->k);
+    kv->kd = (float *)(void *)(kv->v + values);
     kv->vd = kv->kd + values / LM_BLOCK;
     at += head_bytes(shape, room);
   }
@@ -66,13 +67,13 @@ void lm_cache_write_k(const lm_kv *kv, uint32_t position, const lm_head *k) {
   for (uint32_t b = 0; b < kv->blocks; b++) {
     size_t at = (size_t)(position / 8) * kv->blocks + b;
     kv->kd[at * 8 + position % 8] = k->d[b];
-    for (size_t v = 0; v < 8; v++)
-      memcpy(kv->k + at * 256 + v * 32 + (size_t)(position % 8) * 4, k->q + b * LM_BLOCK + v * 4,
-             4);
+    int16_t *to = kv->k + at * 256 + (size_t)(position % 8) * 2;
+    for (size_t v = 0; v < LM_BLOCK / 2; v++)
+      memcpy(to + v * 16, k->q + b * LM_BLOCK + v * 2, 2 * sizeof *to);
   }
 }
 
-void lm_cache_write_v(const lm_kv *kv, uint32_t position, const lm_head *v) {
+void lm_cache_write_v(const lm_kv *kv, uint32_t position, const lm_value *v) {
   size_t values = (size_t)kv->blocks * LM_BLOCK;
   int8_t *out = kv->v + (size_t)(position / 2) * values * 2 + position % 2;
   for (size_t i = 0; i < values; i++)

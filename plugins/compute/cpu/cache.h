@@ -34,6 +34,6 @@ void lm_cache_close(lm_cache *cache);
 void lm_cache_write_k(const lm_kv *kv, uint32_t position, const lm_head *k);
 
 /* lm_cache_write_v stores v at position of one head. */
-void lm_cache_write_v(const lm_kv *kv, uint32_t position, const lm_head *v);
+void lm_cache_write_v(const lm_kv *kv, uint32_t position, const lm_value *v);
 
 #endif

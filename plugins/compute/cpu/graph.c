@@ -19,7 +19,7 @@ static uint32_t widest(const lm_shape *s) {
 
 static bool acts_open(lm_acts *acts, uint32_t columns, uint32_t values) {
   size_t blocks = (size_t)columns * (values / LM_BLOCK);
-  acts->q = malloc((size_t)columns * values);
+  acts->q = malloc((size_t)columns * values * sizeof *acts->q);
   acts->d = malloc(blocks * sizeof *acts->d);
   acts->da = malloc(blocks * sizeof *acts->da);
   acts->asum = malloc(blocks * sizeof *acts->asum);
@@ -151,19 +151,19 @@ static void head_done(lm_backend *b, lm_worker *w, uint32_t layer, uint32_t unit
                       float *head) {
   const lm_shape *s = b->shape;
   int32_t sums[LM_MODEL_HEAD_DIM_MAX / LM_BLOCK];
-  lm_head own;
-  bool is_query = unit < s->heads;
-  bool is_value = unit >= s->heads + s->kv_heads;
-  lm_head *out = is_query ? &b->query[(size_t)c * s->heads + unit] : &own;
-  if (!is_value) rotate(b, w, c, head);
+  uint32_t position = b->columns[c].position;
+  const lm_kv *heads = b->columns[c].cache->heads + (size_t)layer * s->kv_heads;
+  if (unit >= s->heads + s->kv_heads) {
+    lm_value value;
+    b->kernels->quantise_bytes(head, s->head_dim, value.q, value.d);
+    lm_cache_write_v(&heads[unit - s->heads - s->kv_heads], position, &value);
+    return;
+  }
+  rotate(b, w, c, head);
+  lm_head key;
+  lm_head *out = unit < s->heads ? &b->query[(size_t)c * s->heads + unit] : &key;
   b->kernels->quantise(head, s->head_dim, out->q, out->d, sums);
-  if (is_query) return;
-  uint32_t kv_head = (unit - s->heads) % s->kv_heads;
-  const lm_kv *kv = &b->columns[c].cache->heads[layer * s->kv_heads + kv_head];
-  if (is_value)
-    lm_cache_write_v(kv, b->columns[c].position, &own);
-  else
-    lm_cache_write_k(kv, b->columns[c].position, &own);
+  if (unit >= s->heads) lm_cache_write_k(&heads[unit - s->heads], position, &key);
 }
 
 static void project(lm_backend *b, lm_worker *w, uint32_t layer) {

@@ -12,13 +12,16 @@
    Both give the same bits on every input (arithmetic.md; the rule of each kernel is named below).
 
    Layout of weights (arithmetic.md 7): 8 rows form a group; within a group each block of 32 weights
-   is 4 (Q4) or 8 (Q8) vectors of 32 bytes, vector v holding the 4-byte word v of each of the 8
-   rows. Scales lie apart: for each block 8 f16 d, and for Q4_1 then 8 f16 m. So one word of
-   activations feeds 8 rows and no sum crosses lanes. Missing rows of the last group are zero.
+   is 4 (Q4) or 8 (Q8) vectors of 32 bytes, vector v holding word v of each of the 8 rows. Word v of
+   Q4 has weights 8v to 8v + 7, the even ones in its lower half, the odd ones in the upper, the
+   first in the lowest nibbles; word v of Q8 has the bytes of weights 4v, 4v + 2, 4v + 1, 4v + 3. So
+   a shift gives two neighbours as 16-bit halves, one word of activations feeds 8 rows, and no sum
+   crosses lanes. Scales lie apart: for each block 8 f16 d, and for Q4_1 then 8 f16 m. Missing rows
+   of the last group are zero.
 
-   Layout of a cache, for each layer and kv head: K in groups of 8 positions like Q8 weights, with 8
-   float d for each block; V in pairs of positions, the two values of a pair side by side, with the
-   d of a block running along the positions.
+   Layout of a cache, for each layer and kv head: K in groups of 8 positions, word v of each with
+   values 2v and 2v + 1, and 8 float d for each block; V in pairs of positions, the two values of a
+   pair side by side, with the d of a block running along the positions.
 
    Threads  [any]; kernels share nothing.
    Memory   Nothing is allocated. Vectors of floats given to scores, softmax and values have room up
@@ -40,22 +43,28 @@ typedef struct lm_packed {
 typedef struct lm_acts {
   uint32_t cols;   /* values of a column */
   uint32_t blocks; /* cols / 32 */
-  int8_t *q;       /* column x cols */
+  int16_t *q;      /* column x cols */
   float *d;        /* column x blocks: dn = d x 2^-e */
   float *da;       /* column x blocks: fl(dn x float(asum)) */
   int32_t *asum;   /* column x blocks */
   int32_t *e;      /* column */
 } lm_acts;
 
-/* K or V of one head, or a query head, in M1 blocks. */
+/* K of one head or a query head in M1 blocks. */
 typedef struct lm_head {
-  int8_t q[LM_MODEL_HEAD_DIM_MAX];
+  int16_t q[LM_MODEL_HEAD_DIM_MAX];
   float d[LM_MODEL_HEAD_DIM_MAX / LM_BLOCK];
 } lm_head;
 
+/* V of one head in M1 blocks of 8 bits. */
+typedef struct lm_value {
+  int8_t q[LM_MODEL_HEAD_DIM_MAX];
+  float d[LM_MODEL_HEAD_DIM_MAX / LM_BLOCK];
+} lm_value;
+
 /* One kv head of one layer of a cache. */
 typedef struct lm_kv {
-  int8_t *k;          /* [position / 8][block][word][position % 8][4] */
+  int16_t *k;         /* [position / 8][block][word][position % 8][2] */
   float *kd;          /* [position / 8][block][position % 8] */
   int8_t *v;          /* [position / 2][value][position % 2] */
   float *vd;          /* [block][position] */
@@ -71,7 +80,10 @@ typedef struct lm_kernels {
                    uint32_t *fault);
 
   /* M1 of n values, n a multiple of 32: q, and d and sum of q of each block. */
-  void (*quantise)(const float *x, uint32_t n, int8_t *q, float *d, int32_t *asum);
+  void (*quantise)(const float *x, uint32_t n, int16_t *q, float *d, int32_t *asum);
+
+  /* M1 in 8 bits of n values, n a multiple of 32: q, and d of each block. */
+  void (*quantise_bytes)(const float *x, uint32_t n, int8_t *q, float *d);
 
   /* M3 to M5: y[(c * stride) + r] for columns c < count from first on and rows r of the groups
      [group, group + groups), r counted from the first of them. Rows beyond the matrix are not

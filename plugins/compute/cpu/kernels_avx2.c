@@ -119,43 +119,67 @@ static void rms_norm(const float *x, const float *w, uint32_t n, float eps, floa
   *fault |= any_lane(faults);
 }
 
-INLINE float quantise_block(const float *x, int8_t *q, int32_t *asum) {
+/* A block of values on its way to M1. */
+typedef struct block8 {
   __m256 v[4];
+  uint32_t max; /* bits of the largest |v| */
+} block8;
+
+INLINE block8 block_load(const float *x) {
+  block8 b;
   __m256i max = _mm256_setzero_si256();
   for (int i = 0; i < 4; i++) {
-    v[i] = _mm256_loadu_ps(x + (ptrdiff_t)8 * i);
-    max = _mm256_max_epi32(max, abs_bits8(v[i]));
+    b.v[i] = _mm256_loadu_ps(x + (ptrdiff_t)8 * i);
+    max = _mm256_max_epi32(max, abs_bits8(b.v[i]));
   }
-  uint32_t m = max_lane(max);
-  if (m < LM_STORE_ZERO) {
-    _mm256_storeu_si256((__m256i *)(void *)q, _mm256_setzero_si256());
-    *asum = 0;
-    return 0.0f;
-  }
-  __m256 id = _mm256_set1_ps(lm_rc(lm_float(m)) * 127.0f);
-  __m256i r[4];
-  for (int i = 0; i < 4; i++)
-    r[i] = rne8(_mm256_mul_ps(v[i], id));
-  __m256i a = _mm256_packs_epi32(r[0], r[1]);
-  __m256i b = _mm256_packs_epi32(r[2], r[3]);
-  __m256i packed = _mm256_packs_epi16(a, b); /* saturates at +127; -128 is lifted below */
-  packed = _mm256_max_epi8(packed, _mm256_set1_epi8(-127));
-  packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-  _mm256_storeu_si256((__m256i *)(void *)q, packed);
-  __m256i ones = _mm256_set1_epi8(1);
-  __m256i pairs = _mm256_maddubs_epi16(ones, packed);
-  *asum = (int32_t)sum_lanes(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  return lm_float(m) * lm_float(0x3C010204u);
+  b.max = max_lane(max);
+  return b;
 }
 
-static void quantise(const float *x, uint32_t n, int8_t *q, float *d, int32_t *asum) {
+/* The block as 16-bit integers of at most `most` in size: values 0 to 15, then 16 to 31. */
+INLINE void block_quants(const block8 *b, int16_t most, __m256i *q) {
+  __m256 id = _mm256_set1_ps(lm_rc(lm_float(b->max)) * (float)most);
+  for (int i = 0; i < 2; i++) {
+    __m256i low = rne8(_mm256_mul_ps(b->v[2 * i], id));
+    __m256i high = rne8(_mm256_mul_ps(b->v[2 * i + 1], id));
+    __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+    both = _mm256_min_epi16(both, _mm256_set1_epi16(most));
+    q[i] = _mm256_max_epi16(both, _mm256_set1_epi16((int16_t)-most));
+  }
+}
+
+INLINE float quantise_block(const float *x, int16_t *q, int32_t *asum) {
+  block8 b = block_load(x);
+  __m256i halves[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  if (b.max >= LM_STORE_ZERO) block_quants(&b, LM_ACT_MAX, halves);
+  __m256i sum = _mm256_setzero_si256();
+  for (int i = 0; i < 2; i++) {
+    _mm256_storeu_si256((__m256i *)(void *)(q + (ptrdiff_t)16 * i), halves[i]);
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(halves[i], _mm256_set1_epi16(1)));
+  }
+  *asum = (int32_t)sum_lanes(sum);
+  return b.max < LM_STORE_ZERO ? 0.0f : lm_float(b.max) * lm_float(LM_ACT_STEP);
+}
+
+static void quantise(const float *x, uint32_t n, int16_t *q, float *d, int32_t *asum) {
   for (uint32_t b = 0; b < n / LM_BLOCK; b++)
     d[b] = quantise_block(x + (size_t)b * LM_BLOCK, q + (size_t)b * LM_BLOCK, &asum[b]);
 }
 
+static void quantise_bytes(const float *x, uint32_t n, int8_t *q, float *d) {
+  for (uint32_t i = 0; i < n / LM_BLOCK; i++, x += LM_BLOCK, q += LM_BLOCK) {
+    block8 b = block_load(x);
+    __m256i halves[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    if (b.max >= LM_STORE_ZERO) block_quants(&b, LM_BYTE_MAX, halves);
+    __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(halves[0], halves[1]), 0xd8);
+    _mm256_storeu_si256((__m256i *)(void *)q, bytes);
+    d[i] = b.max < LM_STORE_ZERO ? 0.0f : lm_float(b.max) * lm_float(LM_BYTE_STEP);
+  }
+}
+
 /* The places a tile of columns reads from, moved on block by block. */
 typedef struct tile_at {
-  const int8_t *q[TILE];
+  const int16_t *q[TILE];
   const float *d[TILE];
   const float *da[TILE];
   const int32_t *asum[TILE];
@@ -171,7 +195,8 @@ INLINE void tile_open(tile_at *at, const lm_acts *acts, uint32_t column, const i
   }
 }
 
-INLINE __m256i word8(const int8_t *at) {
+/* Two activations for all rows. */
+INLINE __m256i pair8(const int16_t *at) {
   int32_t word;
   memcpy(&word, at, sizeof word);
   return _mm256_set1_epi32(word);
@@ -181,37 +206,34 @@ INLINE __m256 half8(const uint16_t *at) {
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)at));
 }
 
-/* I of M3 for 8 rows x count columns of one Q4 block: 16-bit sums hold 8 x 2 x 15 x 127. */
-INLINE void dot_q4(const uint8_t *block, const tile_at *at, size_t k, const int count,
-                   __m256i *sums) {
-  const __m256i nibble = _mm256_set1_epi8(15);
-  __m256i wide[TILE];
-  for (int v = 0; v < 4; v++) {
-    __m256i w = load(block + (ptrdiff_t)32 * v);
-    __m256i low = _mm256_and_si256(w, nibble);
-    __m256i high = _mm256_and_si256(_mm256_srli_epi16(w, 4), nibble);
-    for (int c = 0; c < count; c++) {
-      const int8_t *a = at->q[c] + k + (ptrdiff_t)4 * v;
-      __m256i t = _mm256_add_epi16(_mm256_maddubs_epi16(low, word8(a)),
-                                   _mm256_maddubs_epi16(high, word8(a + 16)));
-      wide[c] = v == 0 ? t : _mm256_add_epi16(wide[c], t);
-    }
-  }
+/* Adds to the sums of count columns what weights, two neighbours of each of 8 rows as 16-bit halves,
+   give with the activations from k on. */
+INLINE void add_pairs(__m256i weights, const tile_at *at, size_t k, const int count,
+                      __m256i *sums) {
   for (int c = 0; c < count; c++)
-    sums[c] = _mm256_madd_epi16(wide[c], _mm256_set1_epi16(1));
+    sums[c] = _mm256_add_epi32(sums[c], _mm256_madd_epi16(weights, pair8(at->q[c] + k)));
 }
 
-/* As dot_q4 for Q8: |w| against a with the sign of w, so that w = -128 is right. */
+/* I of M3 for 8 rows x count columns of one Q4 block. */
+INLINE void dot_q4(const uint8_t *block, const tile_at *at, size_t k, const int count,
+                   __m256i *sums) {
+  const __m256i nibble = _mm256_set1_epi16(15);
+  for (int v = 0; v < 4; v++, k += 8) {
+    __m256i w = load(block + (ptrdiff_t)32 * v);
+    add_pairs(_mm256_and_si256(w, nibble), at, k, count, sums);
+    add_pairs(_mm256_and_si256(_mm256_srli_epi16(w, 4), nibble), at, k + 2, count, sums);
+    add_pairs(_mm256_and_si256(_mm256_srli_epi16(w, 8), nibble), at, k + 4, count, sums);
+    add_pairs(_mm256_srli_epi16(w, 12), at, k + 6, count, sums);
+  }
+}
+
+/* As dot_q4 for Q8. */
 INLINE void dot_q8(const uint8_t *block, const tile_at *at, size_t k, const int count,
                    __m256i *sums) {
-  for (int v = 0; v < 8; v++) {
+  for (int v = 0; v < 8; v++, k += 4) {
     __m256i w = load(block + (ptrdiff_t)32 * v);
-    __m256i size = _mm256_abs_epi8(w);
-    for (int c = 0; c < count; c++) {
-      __m256i a = _mm256_sign_epi8(word8(at->q[c] + k + (ptrdiff_t)4 * v), w);
-      __m256i t = _mm256_madd_epi16(_mm256_maddubs_epi16(size, a), _mm256_set1_epi16(1));
-      sums[c] = v == 0 ? t : _mm256_add_epi32(sums[c], t);
-    }
+    add_pairs(_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), at, k, count, sums);
+    add_pairs(_mm256_srai_epi16(w, 8), at, k + 2, count, sums);
   }
 }
 
@@ -241,6 +263,8 @@ INLINE void tile(const lm_packed *w, uint32_t group, const lm_acts *acts, uint32
   for (int c = 0; c < count; c++)
     acc[c] = _mm256_setzero_si256();
   for (uint32_t b = 0; b < w->blocks; b++, block += block_bytes, scale += scale_count) {
+    for (int c = 0; c < count; c++)
+      sums[c] = format == LM_Q4_0 ? _mm256_set1_epi32(-8 * at.asum[c][b]) : _mm256_setzero_si256();
     if (format == LM_Q8_0)
       dot_q8(block, &at, (size_t)b * LM_BLOCK, count, sums);
     else
@@ -253,8 +277,6 @@ INLINE void tile(const lm_packed *w, uint32_t group, const lm_acts *acts, uint32
     __m256 d = _mm256_mul_ps(half8(scale), unit);
     __m256 m = format == LM_Q4_1 ? _mm256_mul_ps(half8(scale + 8), unit) : d;
     for (int c = 0; c < count; c++) {
-      if (format == LM_Q4_0)
-        sums[c] = _mm256_sub_epi32(sums[c], _mm256_set1_epi32(8 * at.asum[c][b]));
       __m256 s = _mm256_mul_ps(d, _mm256_set1_ps(at.d[c][b]));
       __m256 p = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[c]), s);
       if (format == LM_Q4_1) p = _mm256_add_ps(p, _mm256_mul_ps(m, _mm256_set1_ps(at.da[c][b])));
@@ -338,21 +360,16 @@ static void gate_up(float *gate, const float *up, uint32_t n, uint32_t *fault) {
 
 static void scores(const lm_head *query, const lm_kv *kv, uint32_t n, float head_scale, float *out,
                    uint32_t *fault) {
-  int8_t size[LM_MODEL_HEAD_DIM_MAX];
   __m256i faults = _mm256_setzero_si256();
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (uint32_t i = 0; i < kv->blocks * LM_BLOCK; i += 32)
-    _mm256_storeu_si256((__m256i *)(void *)(size + i), _mm256_abs_epi8(load(query->q + i)));
-  const int8_t *k = kv->k;
+  const int16_t *k = kv->k;
   const float *kd = kv->kd;
   for (uint32_t i = 0; i < n; i += 8) {
     __m256 sum = _mm256_setzero_ps();
-    for (uint32_t b = 0; b < kv->blocks; b++, k += 256, kd += 8) {
+    for (uint32_t b = 0; b < kv->blocks; b++, kd += 8) {
       __m256i dots = _mm256_setzero_si256();
-      for (uint32_t v = 0; v < 8; v++) {
-        __m256i a = _mm256_sign_epi8(load(k + (size_t)32 * v), word8(query->q + b * 32 + v * 4));
-        __m256i t = _mm256_maddubs_epi16(word8(size + b * 32 + v * 4), a);
-        dots = _mm256_add_epi32(dots, _mm256_madd_epi16(t, ones));
+      for (uint32_t v = 0; v < LM_BLOCK / 2; v++, k += 16) {
+        __m256i t = _mm256_madd_epi16(load(k), pair8(query->q + b * LM_BLOCK + v * 2));
+        dots = _mm256_add_epi32(dots, t);
       }
       __m256 s = _mm256_mul_ps(_mm256_set1_ps(query->d[b]), _mm256_loadu_ps(kd));
       __m256 t = _mm256_mul_ps(_mm256_cvtepi32_ps(dots), s);
@@ -463,6 +480,7 @@ const lm_kernels *lm_kernels_avx2(void) {
   static const lm_kernels table = {.name = "avx2",
                                    .rms_norm = rms_norm,
                                    .quantise = quantise,
+                                   .quantise_bytes = quantise_bytes,
                                    .matmul = matmul,
                                    .add = add,
                                    .gate = gate_up,

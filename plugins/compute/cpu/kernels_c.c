@@ -4,33 +4,39 @@
 
 #include "host/base/banned.h"
 
-static void quantise(const float *x, uint32_t n, int8_t *q, float *d, int32_t *asum) {
+static void quantise(const float *x, uint32_t n, int16_t *q, float *d, int32_t *asum) {
   for (uint32_t b = 0; b < n / LM_BLOCK; b++)
     d[b] = lm_quantise_block(x + (size_t)b * LM_BLOCK, q + (size_t)b * LM_BLOCK, &asum[b]);
 }
 
-static int32_t dot_q8(const uint8_t *block, const int8_t *a) {
-  int8_t q[LM_BLOCK];
+static void quantise_bytes(const float *x, uint32_t n, int8_t *q, float *d) {
+  for (uint32_t b = 0; b < n / LM_BLOCK; b++)
+    d[b] = lm_quantise_bytes(x + (size_t)b * LM_BLOCK, q + (size_t)b * LM_BLOCK);
+}
+
+static int32_t dot_q8(const uint8_t *block, const int16_t *a) {
   int32_t sum = 0;
-  for (int v = 0; v < 8; v++)
-    memcpy(q + (ptrdiff_t)4 * v, block + (ptrdiff_t)32 * v, 4);
-  for (int i = 0; i < LM_BLOCK; i++)
-    sum += q[i] * a[i];
+  for (size_t v = 0; v < 8; v++, a += 4) {
+    int8_t q[4];
+    memcpy(q, block + 32 * v, sizeof q);
+    sum += q[0] * a[0] + q[2] * a[1] + q[1] * a[2] + q[3] * a[3];
+  }
   return sum;
 }
 
-static int32_t dot_q4(const uint8_t *block, const int8_t *a) {
-  uint8_t q[LM_BLOCK / 2];
+static int32_t dot_q4(const uint8_t *block, const int16_t *a) {
   int32_t sum = 0;
-  for (int v = 0; v < 4; v++)
-    memcpy(q + (ptrdiff_t)4 * v, block + (ptrdiff_t)32 * v, 4);
-  for (int i = 0; i < LM_BLOCK / 2; i++)
-    sum += (q[i] & 15) * a[i] + (q[i] >> 4) * a[i + 16];
+  for (size_t v = 0; v < 4; v++, a += 8) {
+    uint16_t q[2];
+    memcpy(q, block + 32 * v, sizeof q);
+    for (int i = 0; i < 4; i++)
+      sum += (q[0] >> 4 * i & 15) * a[2 * i] + (q[1] >> 4 * i & 15) * a[2 * i + 1];
+  }
   return sum;
 }
 
 /* dots sets sums to I of M3 for the 8 rows of a group and one column of one block. */
-static void dots(const lm_packed *w, const uint8_t *block, const int8_t *a, int32_t asum,
+static void dots(const lm_packed *w, const uint8_t *block, const int16_t *a, int32_t asum,
                  int32_t *sums) {
   int32_t bias = w->format == LM_Q4_0 ? 8 * asum : 0;
   for (uint32_t lane = 0; lane < 8; lane++) {
@@ -49,7 +55,7 @@ static void dot_group(const lm_packed *w, uint32_t group, const lm_acts *acts, u
     size_t at = (size_t)group * w->blocks + b;
     const uint16_t *scale = w->scales + at * (has_min ? 16 : 8);
     size_t in = (size_t)column * acts->blocks + b;
-    const int8_t *a = acts->q + (size_t)column * acts->cols + (size_t)b * LM_BLOCK;
+    const int16_t *a = acts->q + (size_t)column * acts->cols + (size_t)b * LM_BLOCK;
     int32_t sums[8];
     dots(w, w->quants + at * block_bytes, a, acts->asum[in], sums);
     for (uint32_t lane = 0; lane < 8; lane++) {
@@ -91,10 +97,10 @@ static void scores(const lm_head *query, const lm_kv *kv, uint32_t n, float head
     float sum = 0.0f;
     for (uint32_t b = 0; b < kv->blocks; b++) {
       size_t at = (size_t)(i / 8) * kv->blocks + b;
-      const int8_t *k = kv->k + at * 256 + (size_t)(i % 8) * 4;
+      const int16_t *k = kv->k + at * 256 + (size_t)(i % 8) * 2;
       int32_t dot_sum = 0;
       for (uint32_t j = 0; j < LM_BLOCK; j++)
-        dot_sum += query->q[b * LM_BLOCK + j] * k[(size_t)(j / 4) * 32 + j % 4];
+        dot_sum += query->q[b * LM_BLOCK + j] * k[(size_t)(j / 2) * 16 + j % 2];
       float s = query->d[b] * kv->kd[at * 8 + i % 8];
       float t = (float)dot_sum * s;
       sum = b == 0 ? t : sum + t;
@@ -134,6 +140,7 @@ const lm_kernels *lm_kernels_c(void) {
   static const lm_kernels table = {.name = "c",
                                    .rms_norm = lm_rms_norm,
                                    .quantise = quantise,
+                                   .quantise_bytes = quantise_bytes,
                                    .matmul = matmul,
                                    .add = add,
                                    .gate = gate_up,

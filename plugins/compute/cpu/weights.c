@@ -32,19 +32,44 @@ static uint64_t packed_bytes(const lm_matrix *m) {
   return round_up(blocks * quant_block(p.format)) + round_up(blocks * scale_block(p.format) * 2);
 }
 
+/* half_word puts every second of 8 nibbles into 16 bits, the first lowest. */
+static uint16_t half_word(const uint8_t *q) {
+  return (uint16_t)(q[0] | q[2] << 4 | q[4] << 8 | q[6] << 12);
+}
+
+/* pack_q4 writes the 16 bytes of a file's block, weights i and i + 16 in byte i, as 4 words. */
+static void pack_q4(const uint8_t *from, uint8_t *to) {
+  uint8_t q[LM_BLOCK + 1]; /* one more, which half_word leaves out */
+  for (size_t i = 0; i < LM_BLOCK / 2; i++) {
+    q[i] = from[i] & 15u;
+    q[i + LM_BLOCK / 2] = from[i] >> 4;
+  }
+  for (size_t v = 0; v < 4; v++) {
+    const uint16_t halves[2] = {half_word(q + 8 * v), half_word(q + 8 * v + 1)};
+    memcpy(to + v * 32, halves, sizeof halves);
+  }
+}
+
+static void pack_q8(const uint8_t *from, uint8_t *to) {
+  for (size_t v = 0; v < 8; v++, from += 4) {
+    const uint8_t word[4] = {from[0], from[2], from[1], from[3]};
+    memcpy(to + v * 32, word, sizeof word);
+  }
+}
+
 static void pack_row(const lm_packed *p, uint32_t row, const uint8_t *blocks) {
   size_t lane = row % 8;
   bool has_min = p->format == LM_Q4_1;
-  size_t head = has_min ? 4 : 2;
-  size_t words = quant_block(p->format) / 32;
   for (uint32_t b = 0; b < p->blocks; b++, blocks += lm_block_bytes(p->format)) {
     size_t at = (size_t)(row / 8) * p->blocks + b;
     uint16_t *scale = p->scales + at * scale_block(p->format) + lane;
     uint8_t *quants = p->quants + at * quant_block(p->format) + lane * 4;
     memcpy(&scale[0], blocks, 2);
     if (has_min) memcpy(&scale[8], blocks + 2, 2);
-    for (size_t v = 0; v < words; v++)
-      memcpy(quants + v * 32, blocks + head + v * 4, 4);
+    if (p->format == LM_Q8_0)
+      pack_q8(blocks + 2, quants);
+    else
+      pack_q4(blocks + (has_min ? 4 : 2), quants);
   }
 }
 
@@ -125,11 +150,12 @@ void lm_weights_close(lm_weights *weights) {
 static float row_value(const lm_packed *w, const uint8_t *quants, uint32_t i, float d, float m) {
   if (w->format == LM_Q8_0) {
     int8_t q;
-    memcpy(&q, quants + (size_t)(i / 4) * 32 + i % 4, 1);
+    memcpy(&q, quants + (size_t)(i / 4) * 32 + i % 4 / 2 + i % 2 * 2, 1);
     return (float)q * d;
   }
-  uint8_t pair = quants[(size_t)(i % 16 / 4) * 32 + i % 4];
-  int32_t q = i < 16 ? pair & 15 : pair >> 4;
+  uint16_t half;
+  memcpy(&half, quants + (size_t)(i / 8) * 32 + (size_t)(i % 2) * 2, sizeof half);
+  int32_t q = half >> i % 8 / 2 * 4 & 15;
   if (w->format == LM_Q4_0) return (float)(q - 8) * d;
   float product = (float)q * d;
   return product + m;

@@ -186,23 +186,17 @@ uint16_t lm_half_of(float x) {
 }
 
 bool lm_requantise(const float *x, uint8_t *block) {
-  uint32_t m = 0;
-  for (int i = 0; i < LM_BLOCK; i++) {
-    uint32_t b = lm_abs_bits(x[i]);
-    m = b > m ? b : m;
-  }
+  uint32_t m = lm_block_max(x);
   memset(block, 0, 34);
   if (m < LM_STORE_ZERO) return true;
   if (m >= LM_STORE_FAULT) return false;
-  uint16_t half = lm_half_of(lm_float(m) * lm_float(0x3C010204u));
+  uint16_t half = lm_half_of(lm_float(m) * lm_float(LM_BYTE_STEP));
   if (half == 0) return true;
   if (half >= 0x7c00u) return false;
   memcpy(block, &half, 2);
   float id = lm_rc(lm_half(half));
   for (int i = 0; i < LM_BLOCK; i++) {
-    int32_t v = lm_rne(x[i] * id);
-    v = v > 127 ? 127 : v < -127 ? -127 : v;
-    int8_t q = (int8_t)v;
+    int8_t q = (int8_t)lm_quant(x[i], id, LM_BYTE_MAX);
     memcpy(block + 2 + i, &q, 1);
   }
   return true;
@@ -263,8 +257,8 @@ uint64_t lm_row_bound(int32_t format, const uint8_t *blocks, uint32_t block_coun
 }
 
 bool lm_tensor_exponent(uint64_t bound, int32_t *exponent_out) {
-  if (bound > ((UINT64_C(1) << 62) - 1) / 127) return false;
-  uint64_t scaled = bound * 127;
+  if (bound > ((UINT64_C(1) << 62) - 1) / LM_ACT_MAX) return false;
+  uint64_t scaled = bound * LM_ACT_MAX;
   int32_t length = 0;
   while (scaled >> length != 0)
     length++;

@@ -20,6 +20,10 @@
 #define LM_STORE_ZERO  0x21800000u /* bits of 2^-60: smaller is stored as +0 (N3) */
 #define LM_STORE_FAULT 0x5D800000u /* bits of 2^60: this and more is a fault (N3) */
 #define LM_BLOCK       32
+#define LM_ACT_MAX     4095        /* largest |q| of an activation (M1): 32 x 128 x 4095 < 2^24 */
+#define LM_ACT_STEP    0x39800801u /* bits of fl(1 / 4095) */
+#define LM_BYTE_MAX    127         /* the same for V and re-quantised weights (A1, M7) */
+#define LM_BYTE_STEP   0x3C010204u /* bits of fl(1 / 127) */
 
 /* lm_bits returns the bit pattern of x. */
 static inline uint32_t lm_bits(float x) {
@@ -144,25 +148,48 @@ static inline int32_t lm_column_exponent(uint32_t max_bits) {
   return max_bits == 0 ? 0 : (int32_t)(max_bits >> 23) - 126;
 }
 
-/* lm_quantise_block makes one M1 block of 32 values: q, returns d; *asum_out = sum of q. */
-static inline float lm_quantise_block(const float *x, int8_t *q, int32_t *asum_out) {
+/* lm_block_max returns the bits of the largest |x| of 32 values. */
+static inline uint32_t lm_block_max(const float *x) {
   uint32_t m = 0;
   for (int i = 0; i < LM_BLOCK; i++) {
     uint32_t b = lm_abs_bits(x[i]);
     m = b > m ? b : m;
   }
-  *asum_out = 0;
-  memset(q, 0, LM_BLOCK);
-  if (m < LM_STORE_ZERO) return 0.0f;
+  return m;
+}
+
+/* lm_quant returns the integer nearest to x * id, at most `most` in size (M1). */
+static inline int32_t lm_quant(float x, float id, int32_t most) {
+  int32_t v = lm_rne(x * id);
+  return v > most ? most : v < -most ? -most : v;
+}
+
+/* lm_quantise_block makes one M1 block of 32 values: q, returns d; *asum_out = sum of q. */
+static inline float lm_quantise_block(const float *x, int16_t *q, int32_t *asum_out) {
+  uint32_t m = lm_block_max(x);
   float max = lm_float(m);
-  float id = lm_rc(max) * 127.0f;
+  *asum_out = 0;
+  memset(q, 0, LM_BLOCK * sizeof *q);
+  if (m < LM_STORE_ZERO) return 0.0f;
+  float id = lm_rc(max) * (float)LM_ACT_MAX;
   for (int i = 0; i < LM_BLOCK; i++) {
-    int32_t v = lm_rne(x[i] * id);
-    v = v > 127 ? 127 : v < -127 ? -127 : v;
-    q[i] = (int8_t)v;
+    int32_t v = lm_quant(x[i], id, LM_ACT_MAX);
+    q[i] = (int16_t)v;
     *asum_out += v;
   }
-  return max * lm_float(0x3C010204u);
+  return max * lm_float(LM_ACT_STEP);
+}
+
+/* lm_quantise_bytes makes one M1 block of 8 bits, the form of V (A1): q, returns d. */
+static inline float lm_quantise_bytes(const float *x, int8_t *q) {
+  uint32_t m = lm_block_max(x);
+  float max = lm_float(m);
+  memset(q, 0, LM_BLOCK);
+  if (m < LM_STORE_ZERO) return 0.0f;
+  float id = lm_rc(max) * (float)LM_BYTE_MAX;
+  for (int i = 0; i < LM_BLOCK; i++)
+    q[i] = (int8_t)lm_quant(x[i], id, LM_BYTE_MAX);
+  return max * lm_float(LM_BYTE_STEP);
 }
 
 /* lm_rounds_to_nearest tells whether this thread rounds floats to nearest even (N2). */
@@ -203,7 +230,7 @@ bool lm_requantise(const float *x, uint8_t *block);
    1024 blocks. format is an lm_format. *bad_out is set when a scale has exponent 31. */
 uint64_t lm_row_bound(int32_t format, const uint8_t *blocks, uint32_t block_count, bool *bad_out);
 
-/* lm_tensor_exponent sets *exponent_out to xT for the largest L_r; false when 127 L_r >= 2^62. */
+/* lm_tensor_exponent sets *exponent_out to xT for the largest L_r; false when 4095 L_r >= 2^62. */
 bool lm_tensor_exponent(uint64_t bound, int32_t *exponent_out);
 
 #endif

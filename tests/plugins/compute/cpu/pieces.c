@@ -54,7 +54,7 @@ static void finish_column(lm_acts *acts, uint32_t column) {
 lm_acts pieces_acts(const lm_kernels *kernels, uint32_t columns, uint32_t cols, uint64_t seed) {
   lm_acts acts = {.cols = cols, .blocks = cols / LM_BLOCK};
   size_t blocks = (size_t)columns * acts.blocks;
-  acts.q = aligned((size_t)columns * cols);
+  acts.q = aligned((size_t)columns * cols * sizeof *acts.q);
   acts.d = aligned(blocks * sizeof(float));
   acts.da = aligned(blocks * sizeof(float));
   acts.asum = aligned(blocks * sizeof(int32_t));
@@ -78,24 +78,40 @@ void pieces_acts_free(lm_acts *acts) {
   free(acts->e);
 }
 
+static int32_t quant(int32_t most, uint64_t *seed) {
+  return (int32_t)(tiny_random(seed) % (2 * (uint32_t)most + 1)) - most;
+}
+
+static void scales(float *d, uint64_t *seed) {
+  for (int b = 0; b < PIECES_DIM / LM_BLOCK; b++)
+    d[b] = (float)(1 + tiny_random(seed) % 1000) * 0x1p-12f;
+}
+
 void pieces_head(lm_head *head, uint64_t *seed) {
   memset(head, 0, sizeof *head);
   for (int i = 0; i < PIECES_DIM; i++)
-    head->q[i] = (int8_t)((int32_t)(tiny_random(seed) % 255) - 127);
-  for (int b = 0; b < PIECES_DIM / LM_BLOCK; b++)
-    head->d[b] = (float)(1 + tiny_random(seed) % 1000) * 0x1p-12f;
+    head->q[i] = (int16_t)quant(LM_ACT_MAX, seed);
+  scales(head->d, seed);
+}
+
+void pieces_value(lm_value *value, uint64_t *seed) {
+  memset(value, 0, sizeof *value);
+  for (int i = 0; i < PIECES_DIM; i++)
+    value->q[i] = (int8_t)quant(LM_BYTE_MAX, seed);
+  scales(value->d, seed);
 }
 
 lm_cache *pieces_cache(uint32_t positions, uint64_t seed) {
   lm_shape shape = {.layers = 1, .kv_heads = 1, .head_dim = PIECES_DIM};
   lm_cache *cache = NULL;
   lm_head head;
+  lm_value value;
   ck_assert_int_eq(lm_cache_open(NULL, &shape, positions, &cache), DEAI_OK);
   for (uint32_t i = 0; i < positions; i++) {
     pieces_head(&head, &seed);
     lm_cache_write_k(&cache->heads[0], i, &head);
-    pieces_head(&head, &seed);
-    lm_cache_write_v(&cache->heads[0], i, &head);
+    pieces_value(&value, &seed);
+    lm_cache_write_v(&cache->heads[0], i, &value);
   }
   return cache;
 }

@@ -23,8 +23,11 @@ lm_acts pieces_acts(const lm_kernels *kernels, uint32_t columns, uint32_t cols, 
 /* pieces_acts_free frees them. */
 void pieces_acts_free(lm_acts *acts);
 
-/* pieces_head fills one head. */
+/* pieces_head fills a query head or K of one. */
 void pieces_head(lm_head *head, uint64_t *seed);
+
+/* pieces_value fills V of one head. */
+void pieces_value(lm_value *value, uint64_t *seed);
 
 /* pieces_cache returns a cache of one head with positions random positions. */
 lm_cache *pieces_cache(uint32_t positions, uint64_t seed);

@@ -1,40 +1,34 @@
 #include "plugins/compute/cpu/cache.h"
 
-#include "tests/plugins/compute/lm/tiny.h"
+#include "pieces.h"
 #include "tests/testing.h"
 
 #include <string.h>
 
 #include "host/base/banned.h"
 
-#define DIM       64
+#define DIM       PIECES_DIM
 #define POSITIONS 21
-
-static void random_head(lm_head *head, uint64_t *seed) {
-  memset(head, 0, sizeof *head);
-  for (int i = 0; i < DIM; i++)
-    head->q[i] = (int8_t)((int32_t)(tiny_random(seed) % 255) - 127);
-  for (int b = 0; b < DIM / 32; b++)
-    head->d[b] = (float)(1 + tiny_random(seed) % 1000) * 0x1p-12f;
-}
 
 /* Every score is recomputed from the heads as they were written. */
 START_TEST(scores_see_each_position_where_it_was_written) {
   lm_shape shape = {.layers = 2, .kv_heads = 3, .head_dim = DIM};
   lm_cache *cache = NULL;
   lm_head keys[POSITIONS];
+  lm_value values[POSITIONS];
   lm_head query;
   float scores[24];
   uint64_t seed = 4;
   uint32_t fault = 0;
   ck_assert_int_eq(lm_cache_open(NULL, &shape, POSITIONS, &cache), DEAI_OK);
-  ck_assert_uint_eq(lm_cache_bytes(&shape, POSITIONS), 6u * 24 * (2 * DIM + 2 * 2 * 4));
+  ck_assert_uint_eq(lm_cache_bytes(&shape, POSITIONS), 6u * 24 * (3 * DIM + 2 * 2 * 4));
   const lm_kv *kv = &cache->heads[4];
-  random_head(&query, &seed);
+  pieces_head(&query, &seed);
   for (uint32_t i = 0; i < POSITIONS; i++) {
-    random_head(&keys[i], &seed);
+    pieces_head(&keys[i], &seed);
+    pieces_value(&values[i], &seed);
     lm_cache_write_k(kv, i, &keys[i]);
-    lm_cache_write_v(kv, i, &keys[i]);
+    lm_cache_write_v(kv, i, &values[i]);
   }
   lm_kernels_c()->scores(&query, kv, POSITIONS, 0.125f, scores, &fault);
   for (uint32_t i = 0; i < POSITIONS; i++) {
@@ -54,7 +48,7 @@ START_TEST(scores_see_each_position_where_it_was_written) {
   p[13] = 1.0f; /* one position with all the weight gives back its own value, nearly */
   lm_kernels_c()->values(p, kv, POSITIONS, room, out, &fault);
   for (int k = 0; k < DIM; k++) {
-    float expected = (float)keys[13].q[k] * keys[13].d[k / 32];
+    float expected = (float)values[13].q[k] * values[13].d[k / 32];
     ck_assert_double_le((double)(out[k] - expected), 1e-4);
     ck_assert_double_le((double)(expected - out[k]), 1e-4);
   }

@@ -55,13 +55,18 @@ START_TEST(matmul) {
 END_TEST
 
 static void quantise_one(const float *x, uint32_t n) {
-  int8_t q[2][WIDE];
+  int16_t q[2][WIDE];
+  int8_t bytes[2][WIDE];
   float d[2][WIDE / 32];
   int32_t sums[2][WIDE / 32];
   lm_kernels_c()->quantise(x, n, q[0], d[0], sums[0]);
   lm_kernels_avx2()->quantise(x, n, q[1], d[1], sums[1]);
-  ck_assert_int_eq(memcmp(q[0], q[1], n), 0);
+  ck_assert_int_eq(memcmp(q[0], q[1], n * sizeof *q[0]), 0);
   ck_assert_int_eq(memcmp(sums[0], sums[1], n / 32 * sizeof(int32_t)), 0);
+  same(d[0], d[1], n / 32);
+  lm_kernels_c()->quantise_bytes(x, n, bytes[0], d[0]);
+  lm_kernels_avx2()->quantise_bytes(x, n, bytes[1], d[1]);
+  ck_assert_int_eq(memcmp(bytes[0], bytes[1], n), 0);
   same(d[0], d[1], n / 32);
 }
 
@@ -131,6 +136,62 @@ START_TEST(attention) {
 }
 END_TEST
 
+/* Every number at the end of its range: the largest sums there are. */
+START_TEST(ends_of_the_range) {
+  if (missing()) return;
+  lm_shape shape = {.layers = 1, .kv_heads = 1, .head_dim = PIECES_DIM};
+  lm_cache *cache = NULL;
+  lm_head head = {.d = {1.0f, 1.0f}};
+  float *out[2] = {pieces_room(8), pieces_room(8)};
+  uint32_t fault = 0;
+  ck_assert_int_eq(lm_cache_open(NULL, &shape, 8, &cache), DEAI_OK);
+  for (uint32_t i = 0; i < 8; i++) {
+    for (uint32_t k = 0; k < PIECES_DIM; k++)
+      head.q[k] = (int16_t)((i >> k % 3 & 1) != 0 ? -LM_ACT_MAX : LM_ACT_MAX);
+    lm_cache_write_k(&cache->heads[0], i, &head);
+  }
+  lm_kernels_c()->scores(&head, &cache->heads[0], 8, 1.0f, out[0], &fault);
+  lm_kernels_avx2()->scores(&head, &cache->heads[0], 8, 1.0f, out[1], &fault);
+  same(out[0], out[1], 8);
+  ck_assert(out[0][7] == (float)(PIECES_DIM * LM_ACT_MAX * LM_ACT_MAX));
+  ck_assert(out[0][0] == -out[0][7]);
+  free(out[0]);
+  free(out[1]);
+  lm_cache_close(cache);
+}
+END_TEST
+
+START_TEST(ends_of_the_range_of_weights) {
+  if (missing()) return;
+  enum { COLS = 64 };
+  _Alignas(32) uint8_t quants[2 * 256];
+  _Alignas(32) uint16_t scales[2 * 16];
+  int16_t q[COLS];
+  float d[2] = {0.5f, 0.5f};
+  int32_t asum[2] = {32 * LM_ACT_MAX, 32 * -LM_ACT_MAX};
+  float da[2] = {0.5f * (float)asum[0], 0.5f * (float)asum[1]};
+  int32_t e = 0;
+  lm_acts acts = {.cols = COLS, .blocks = 2, .q = q, .d = d, .da = da, .asum = asum, .e = &e};
+  lm_packed w = {.format = (lm_format)types[_i], .rows = 8, .cols = COLS, .blocks = 2, .groups = 1};
+  w.quants = quants;
+  w.scales = scales;
+  for (int i = 0; i < COLS; i++)
+    q[i] = (int16_t)(i < 32 ? LM_ACT_MAX : -LM_ACT_MAX);
+  for (int i = 0; i < 32; i++)
+    scales[i] = 0x3c00; /* 1 */
+  for (int sign = 0; sign < 2; sign++) {
+    float y[2][8];
+    uint32_t fault = 0;
+    memset(quants, sign == 0 ? 0x80 : 0xff, sizeof quants);
+    if (w.format == LM_Q8_0 && sign == 1) memset(quants + 256, 0x7f, 256);
+    lm_kernels_c()->matmul(&w, 0, 1, &acts, 0, 1, y[0], 8, &fault);
+    lm_kernels_avx2()->matmul(&w, 0, 1, &acts, 0, 1, y[1], 8, &fault);
+    same(y[0], y[1], 8);
+    ck_assert_uint_eq(fault, 0);
+  }
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("kernels_avx2");
   TCase *tests = tcase_create("all");
@@ -138,6 +199,8 @@ int main(void) {
   tcase_add_loop_test(tests, matmul, 0, 3);
   tcase_add_test(tests, columns);
   tcase_add_test(tests, attention);
+  tcase_add_test(tests, ends_of_the_range);
+  tcase_add_loop_test(tests, ends_of_the_range_of_weights, 0, 3);
   suite_add_tcase(suite, tests);
   return testing_run(suite);
 }

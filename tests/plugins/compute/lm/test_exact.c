@@ -185,23 +185,38 @@ START_TEST(quantiser_is_within_half_a_step) {
   uint64_t seed = 9;
   for (int round = 0; round < 2000; round++) {
     float x[32];
-    int8_t q[32];
+    int16_t q[32];
+    int8_t bytes[32];
     int32_t asum;
     int32_t expected = 0;
     for (int i = 0; i < 32; i++)
       x[i] = ldexpf((float)(int32_t)tiny_random(&seed) * 0x1p-31f, round % 100 - 50);
     float d = lm_quantise_block(x, q, &asum);
+    float coarse = lm_quantise_bytes(x, bytes);
     for (int i = 0; i < 32; i++) {
-      ck_assert_double_le(fabs((double)x[i] - (double)q[i] * (double)d), 0.5001 * (double)d);
+      double v = (double)x[i];
+      ck_assert_double_le(fabs(v - (double)q[i] * (double)d), 0.502 * (double)d);
+      ck_assert_double_le(fabs(v - (double)bytes[i] * (double)coarse), 0.5001 * (double)coarse);
       expected += q[i];
     }
     ck_assert_int_eq(asum, expected);
   }
-  float zero[32] = {0};
-  int8_t q[32];
+  float x[32] = {0};
+  int16_t q[32];
+  int8_t bytes[32];
   int32_t asum = 1;
-  ck_assert(lm_quantise_block(zero, q, &asum) == 0.0f);
+  ck_assert(lm_quantise_block(x, q, &asum) == 0.0f);
+  ck_assert(lm_quantise_bytes(x, bytes) == 0.0f);
   ck_assert_int_eq(asum, 0);
+  x[7] = -3.0f; /* the largest becomes the end of the range */
+  x[8] = 1.5f;
+  ck_assert(lm_quantise_block(x, q, &asum) == 3.0f * (1.0f / 4095.0f));
+  ck_assert_int_eq(q[7], -4095);
+  ck_assert_int_eq(q[8], 2048); /* 2047.5, ties to even */
+  ck_assert_int_eq(asum, 2048 - 4095);
+  ck_assert(lm_quantise_bytes(x, bytes) == 3.0f * (1.0f / 127.0f));
+  ck_assert_int_eq(bytes[7], -127);
+  ck_assert_int_eq(bytes[8], 64);
 }
 END_TEST
 
@@ -232,7 +247,7 @@ START_TEST(hostile_rows_cannot_overflow_an_accumulator) {
     uint8_t row[BLOCKS * 20];
     bool bad = false;
     int32_t exponent = 0;
-    uint16_t d = (uint16_t)(tiny_random(&seed) % 0x7000);
+    uint16_t d = (uint16_t)(tiny_random(&seed) % 0x6c00);
     uint16_t q = (uint16_t)(tiny_random(&seed) % 16);
     uint16_t m = (uint16_t)(lm_half_of(fminf(lm_half(d) * (float)q, 65504.0f)) | 0x8000u);
     for (int b = 0; b < BLOCKS; b++) {
@@ -245,7 +260,8 @@ START_TEST(hostile_rows_cannot_overflow_an_accumulator) {
     double sum = 0.0;
     for (int b = 0; b < BLOCKS; b++) {
       float s = lm_half(d) * 0x1.fffffep-1f;
-      float p = (float)(32 * q * 127) * s + lm_half(m) * (0x1.fffffep-1f * (float)(32 * 127));
+      float p = (float)(32 * q * LM_ACT_MAX) * s;
+      p = p + lm_half(m) * (0x1.fffffep-1f * (float)(32 * LM_ACT_MAX));
       sum += fabs((double)p * ldexp(1.0, exponent));
     }
     ck_assert_double_lt(sum, 0x1p30);
@@ -255,7 +271,9 @@ START_TEST(hostile_rows_cannot_overflow_an_accumulator) {
   (void)lm_row_bound(LM_Q4_1, block, 1, &bad);
   ck_assert(bad);
   int32_t exponent;
-  ck_assert(!lm_tensor_exponent(UINT64_C(1) << 60, &exponent));
+  ck_assert(!lm_tensor_exponent(((UINT64_C(1) << 62) - 1) / 4095 + 1, &exponent));
+  ck_assert(lm_tensor_exponent(((UINT64_C(1) << 62) - 1) / 4095, &exponent));
+  ck_assert_int_eq(exponent, 54 - 62);
   ck_assert(lm_tensor_exponent(0, &exponent));
   ck_assert_int_eq(exponent, 54);
 }
