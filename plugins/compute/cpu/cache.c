@@ -39,9 +39,8 @@ int32_t lm_cache_open(lm_backend *owner, const lm_shape *shape, uint32_t positio
   *cache_out = NULL;
   lm_cache *cache = calloc(1, sizeof *cache);
   if (cache == NULL) return DEAI_ENOMEM;
-  cache->owner = owner;
+  cache->head = (lm_cache_head){.owner = owner, .positions = positions};
   cache->kv_heads = shape->kv_heads;
-  cache->positions = positions;
   cache->bytes = lm_cache_bytes(shape, positions);
   cache->heads = calloc((size_t)shape->layers * shape->kv_heads, sizeof *cache->heads);
   void *memory = mmap(NULL, (size_t)cache->bytes, PROT_READ | PROT_WRITE,

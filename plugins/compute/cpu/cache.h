@@ -3,7 +3,7 @@
 
 #include "kernels.h"
 
-#include "plugins/compute/lm/backend.h"
+#include "plugins/compute/lm/columns.h"
 
 /* The KV cache of one sequence (layout in kernels.h).
 
@@ -11,13 +11,11 @@
    Memory   One mapping; a page becomes resident when a position on it is written. */
 
 struct lm_cache {
-  lm_backend *owner;
+  lm_cache_head head;
   lm_kv *heads; /* layer x kv head */
   uint8_t *memory;
   uint64_t bytes;
   uint32_t kv_heads;
-  uint32_t positions; /* asked for */
-  uint32_t length;    /* written */
 };
 
 /* lm_cache_bytes returns the bytes of a cache of positions tokens. */

@@ -17,8 +17,8 @@ uint64_t lm_vk_cache_bytes(const lm_backend *backend, uint32_t positions) {
 }
 
 static int32_t open_layers(lm_cache *cache) {
-  lm_vk_device *d = &cache->owner->device;
-  uint32_t layers = cache->owner->shape->layers;
+  lm_vk_device *d = &cache->head.owner->device;
+  uint32_t layers = cache->head.owner->shape->layers;
   int32_t status = lm_vk_pool_open(d, layers, layers, 0, &cache->pool);
   for (uint32_t i = 0; status == DEAI_OK && i < layers; i++) {
     status = lm_vk_view_open(d, &cache->memory, i * cache->layer_bytes, cache->layer_bytes, false,
@@ -34,8 +34,7 @@ int32_t lm_vk_cache_open(lm_backend *backend, uint32_t positions, lm_cache **cac
   lm_cache *cache = calloc(1, sizeof *cache);
   if (cache == NULL) return DEAI_ENOMEM;
   uint32_t layers = backend->shape->layers;
-  cache->owner = backend;
-  cache->positions = positions;
+  cache->head = (lm_cache_head){.owner = backend, .positions = positions};
   cache->layer_bytes = layer_bytes(backend->shape, positions);
   cache->views = calloc(layers, sizeof *cache->views);
   cache->sets = calloc(layers, sizeof *cache->sets);
@@ -54,8 +53,8 @@ int32_t lm_vk_cache_open(lm_backend *backend, uint32_t positions, lm_cache **cac
 
 void lm_vk_cache_close(lm_cache *cache) {
   if (cache == NULL) return;
-  lm_vk_device *d = &cache->owner->device;
-  for (uint32_t i = 0; cache->views != NULL && i < cache->owner->shape->layers; i++)
+  lm_vk_device *d = &cache->head.owner->device;
+  for (uint32_t i = 0; cache->views != NULL && i < cache->head.owner->shape->layers; i++)
     vkDestroyBufferView(d->device, cache->views[i], NULL);
   vkDestroyDescriptorPool(d->device, cache->pool, NULL);
   lm_vk_buffer_close(d, &cache->memory);

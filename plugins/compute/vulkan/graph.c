@@ -481,7 +481,7 @@ static void write_job(lm_backend *b) {
                                        (uint32_t)(cache->memory.address >> 32),
                                        (uint32_t)cache->layer_bytes,
                                        (uint32_t)(cache->layer_bytes >> 32),
-                                       cache->positions,
+                                       cache->head.positions,
                                        column->want ? b->wanted : JOB_UNWANTED};
     memcpy(job + (size_t)c * JOB_WORDS, words, sizeof words);
     if (column->position >= b->longest) b->longest = column->position + 1;

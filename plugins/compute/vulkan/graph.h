@@ -4,7 +4,7 @@
 #include "device.h"
 #include "weights.h"
 
-#include "plugins/compute/lm/backend.h"
+#include "plugins/compute/lm/columns.h"
 
 /* The graph of one pass (backend.h names its steps), recorded anew and submitted once a
    pass.
@@ -132,14 +132,12 @@ struct lm_backend {
 };
 
 struct lm_cache {
-  lm_backend *owner;
+  lm_cache_head head;
   lm_vk_buffer memory;
   uint64_t layer_bytes;
   VkDescriptorPool pool;
   VkBufferView *views;   /* layer */
   VkDescriptorSet *sets; /* layer */
-  uint32_t positions;
-  uint32_t length;
 };
 
 /* lm_vk_graph_open puts model on the open device of backend (model, shape, split and lanes are set)

@@ -3,6 +3,8 @@
 #include "cache.h"
 #include "graph.h"
 
+#include "plugins/compute/lm/columns.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,31 +94,12 @@ static int32_t vulkan_cache_new(lm_backend *backend, uint32_t positions, lm_cach
   return lm_vk_cache_open(backend, positions, cache_out);
 }
 
-static void vulkan_cache_truncate(lm_cache *cache, uint32_t length) {
-  if (length < cache->length) cache->length = length;
-}
-
-static bool columns_ok(const lm_backend *b, const lm_column *columns, uint32_t count) {
-  if (count < 1 || count > LM_COLUMNS_MAX) return false;
-  for (uint32_t c = 0; c < count; c++) {
-    const lm_cache *cache = columns[c].cache;
-    if (cache == NULL || cache->owner != b || columns[c].token >= b->shape->vocab) return false;
-    uint32_t next = cache->length;
-    for (uint32_t i = 0; i < c; i++)
-      next += columns[i].cache == cache ? 1 : 0;
-    if (columns[c].position != next || next >= cache->positions) return false;
-  }
-  return true;
-}
-
 static int32_t vulkan_forward(lm_backend *backend, const lm_column *columns, uint32_t count,
                               const lm_outputs *outputs) {
-  if (!columns_ok(backend, columns, count)) return DEAI_EINVAL;
+  if (!lm_columns_ok(backend, backend->shape->vocab, columns, count)) return DEAI_EINVAL;
   int32_t status = lm_vk_graph_run(backend, columns, count, outputs);
-  if (status != DEAI_OK) return status;
-  for (uint32_t c = 0; c < count; c++)
-    columns[c].cache->length++;
-  return DEAI_OK;
+  if (status == DEAI_OK) lm_columns_done(columns, count);
+  return status;
 }
 
 const lm_backend_ops *lm_vulkan_backend(void) {
@@ -126,7 +109,7 @@ const lm_backend_ops *lm_vulkan_backend(void) {
                                      .memory = vulkan_memory,
                                      .cache_new = vulkan_cache_new,
                                      .cache_bytes = lm_vk_cache_bytes,
-                                     .cache_truncate = vulkan_cache_truncate,
+                                     .cache_truncate = lm_columns_truncate,
                                      .cache_delete = lm_vk_cache_close,
                                      .forward = vulkan_forward,
                                      .close = vulkan_close};

@@ -44,8 +44,8 @@ START_TEST(many_live_at_a_time) {
   ck_assert_int_eq(lm_vulkan_backend()->open(model, &config, &backend, &error), DEAI_OK);
   for (uint32_t i = 0; i < 8; i++) {
     ck_assert_int_eq(lm_vk_cache_open(backend, i + 1, &caches[i]), DEAI_OK);
-    ck_assert_uint_eq(caches[i]->length, 0);
-    ck_assert_uint_eq(caches[i]->positions, i + 1);
+    ck_assert_uint_eq(caches[i]->head.length, 0);
+    ck_assert_uint_eq(caches[i]->head.positions, i + 1);
     ck_assert_uint_eq(caches[i]->memory.bytes, lm_vk_cache_bytes(backend, i + 1));
   }
   for (uint32_t i = 0; i < 8; i++)

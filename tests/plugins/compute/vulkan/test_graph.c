@@ -47,7 +47,7 @@ START_TEST(a_lost_device_answers_no_more) {
   lm_column column = {.cache = cache, .token = 1};
   pair.device.backend->lost = true;
   ck_assert_int_eq(ops->forward(pair.device.backend, &column, 1, &outputs), DEAI_EIO);
-  ck_assert_uint_eq(cache->length, 0);
+  ck_assert_uint_eq(cache->head.length, 0);
   ops->cache_delete(cache);
   twin_close(&pair);
 }
