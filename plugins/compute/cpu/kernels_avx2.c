@@ -206,8 +206,8 @@ INLINE __m256 half8(const uint16_t *at) {
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)at));
 }
 
-/* Adds to the sums of count columns what weights, two neighbours of each of 8 rows as 16-bit halves,
-   give with the activations from k on. */
+/* Adds to the sums of count columns what weights, two neighbours of each of 8 rows as 16-bit
+   halves, give with the activations from k on. */
 INLINE void add_pairs(__m256i weights, const tile_at *at, size_t k, const int count,
                       __m256i *sums) {
   for (int c = 0; c < count; c++)
