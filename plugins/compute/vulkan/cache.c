@@ -7,8 +7,8 @@
 #define VIEW_ALIGN 256u /* the most that minTexelBufferOffsetAlignment may be */
 
 static uint64_t layer_bytes(const lm_shape *s, uint32_t positions) {
-  uint64_t record = ((uint64_t)s->head_dim / 16 + 1) * LM_VK_TEXEL;
-  uint64_t bytes = 2 * record * s->kv_heads * positions;
+  uint64_t texels = (uint64_t)s->head_dim / 8 + 1 + s->head_dim / 16 + 1; /* of K and of V */
+  uint64_t bytes = texels * LM_VK_TEXEL * s->kv_heads * positions;
   return (bytes + VIEW_ALIGN - 1) / VIEW_ALIGN * VIEW_ALIGN;
 }
 

@@ -12,7 +12,7 @@
 #define JOB_ALL      (JOB_WANTED + LM_COLUMNS_MAX)
 #define JOB_UNWANTED UINT32_MAX
 #define GROUPS_MAX   65535u /* workgroups every device takes in one dispatch */
-#define ACT_TEXELS   3u     /* of a block of activations */
+#define ACT_TEXELS   5u     /* of a block of activations */
 #define SLOTS_LAYER  4u     /* words for the largest d, times columns: two norms, attention, gate */
 
 /* ---- descriptors ---- */
@@ -90,7 +90,7 @@ static lm_vk_places places_of(const lm_shape *s) {
   p.hidden = (uint32_t)at;
   at += LM_COLUMNS_MAX * (s->ffn / 32) * ACT_TEXELS;
   p.query = (uint32_t)at;
-  at += (uint64_t)LM_COLUMNS_MAX * s->heads * (s->head_dim / 16 + 1);
+  at += (uint64_t)LM_COLUMNS_MAX * s->heads * (s->head_dim / 8 + 1);
   at *= LM_VK_TEXEL / 4;
   p.slots = (uint32_t)at;
   at += slot_words(s);

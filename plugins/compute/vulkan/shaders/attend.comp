@@ -12,8 +12,6 @@ layout(constant_id = 5) const uint LANES = 8u;
 layout(set = 2, binding = 0) uniform usamplerBuffer cache; /* this layer of it */
 
 #define BLOCKS (HEAD_DIM / 32u)
-#define TEXELS (HEAD_DIM / 16u)
-#define RECORD (HEAD_DIM / 16u + 1u)
 #define GROUPS (HEAD_DIM / 8u)
 
 /* With few lanes each reads all partial sums, by constant indexes and outside of control flow,
@@ -39,24 +37,24 @@ float own[ROUNDS * 8u];
 int byte_of(uint word, uint j) { return bitfieldExtract(int(word), int(8u * j), 8); }
 
 void take_query(uint at) {
-  [[unroll]] for (uint t = 0u; t < TEXELS; t++) {
+  [[unroll]] for (uint t = 0u; t < GROUPS; t++) {
     uvec4 w = texelFetch(work_in, int(at + t));
-    [[unroll]] for (uint i = 0u; i < 16u; i++) query[t * 16u + i] = byte_of(w[i / 4u], i % 4u);
+    [[unroll]] for (uint i = 0u; i < 8u; i++) query[t * 8u + i] = half_of(w[i / 2u], i % 2u);
   }
-  vec4 d = uintBitsToFloat(texelFetch(work_in, int(at + TEXELS)));
+  vec4 d = uintBitsToFloat(texelFetch(work_in, int(at + GROUPS)));
   [[unroll]] for (uint b = 0u; b < BLOCKS; b++) query_d[b] = d[b];
 }
 
 /* A1 of one position */
 float score(uint at) {
   float sum = 0.0;
-  vec4 d = uintBitsToFloat(texelFetch(cache, int(at + TEXELS)));
+  vec4 d = uintBitsToFloat(texelFetch(cache, int(at + GROUPS)));
   [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
     int dot_sum = 0;
-    [[unroll]] for (uint t = 0u; t < 2u; t++) {
-      uvec4 w = texelFetch(cache, int(at + b * 2u + t));
-      [[unroll]] for (uint i = 0u; i < 16u; i++)
-        dot_sum += query[b * 32u + t * 16u + i] * byte_of(w[i / 4u], i % 4u);
+    [[unroll]] for (uint t = 0u; t < 4u; t++) {
+      uvec4 w = texelFetch(cache, int(at + b * 4u + t));
+      [[unroll]] for (uint i = 0u; i < 8u; i++)
+        dot_sum += query[b * 32u + t * 8u + i] * half_of(w[i / 2u], i % 2u);
     }
     float term = mul(float(dot_sum), mul(query_d[b], d[b]));
     sum = b == 0u ? term : add(sum, term);
@@ -72,11 +70,11 @@ float all_scores(uint n, uint keys, uint values, uint scratch) {
   float top = 0.0;
   uvec4 top_d = uvec4(0u);
   for (uint i = lane; i < n; i += LANES) {
-    float s = score(keys + i * RECORD);
+    float s = score(keys + i * WIDE_RECORD);
     work[scratch + i] = bits_of(s);
     top = none || s > top ? s : top;
     none = false;
-    top_d = max(top_d, texelFetch(cache, int(values + i * RECORD + TEXELS)));
+    top_d = max(top_d, texelFetch(cache, int(values + i * BYTE_RECORD + HEAD_DIM / 16u)));
   }
   lane_a[lane] = bits_of(top);
   [[unroll]] for (uint b = 0u; b < BLOCKS; b++) lane_tops[b * LANES + lane] = top_d[b];
@@ -122,7 +120,7 @@ float all_inverse(uint n, float top, uint scratch) {
 
 /* A3 of one position */
 void add_value(uint at, float p) {
-  vec4 d = uintBitsToFloat(texelFetch(cache, int(at + TEXELS)));
+  vec4 d = uintBitsToFloat(texelFetch(cache, int(at + HEAD_DIM / 16u)));
   [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
     int c = rne(mul(p, mul(d[b], up[b])));
     c = tops[b] == 0u ? 0 : c;
@@ -146,7 +144,7 @@ void all_values(uint n, uint values, float inverse, uint scratch) {
     barrier();
   }
   for (uint i = lane; i < n; i += LANES)
-    add_value(values + i * RECORD, mul(bits(work[scratch + i]), inverse));
+    add_value(values + i * BYTE_RECORD, mul(bits(work[scratch + i]), inverse));
 }
 
 /* own: the sums of the 8 values of each group of this lane, as floats (A3). */
@@ -182,7 +180,7 @@ void take_own() {
 /* M1 of the head, 8 values at a time. */
 void quantise(uint column, uint head) {
   uint lane = gl_LocalInvocationID.x;
-  uint first = (push.out_texel + ((column * push.heads + head) * BLOCKS) * 3u) * 4u;
+  uint first = (push.out_texel + (column * push.heads + head) * BLOCKS * ACT_TEXELS) * 4u;
   uint block_tops[BLOCKS];
   [[unroll]] for (uint r = 0u; r < ROUNDS; r++) {
     uint top = 0u;
@@ -199,14 +197,13 @@ void quantise(uint column, uint head) {
     uint g = r * LANES + lane;
     uint top = block_tops[0];
     [[unroll]] for (uint b = 1u; b < BLOCKS; b++) top = g / 4u == b ? block_tops[b] : top;
-    float id = block_factor(top);
+    float id = block_factor(top, ACT_MAX);
     int sum = 0;
-    [[unroll]] for (uint k = 0u; k < 2u; k++) {
-      uint i = r * 8u + k * 4u;
-      ivec4 q = ivec4(block_value(own[i], id), block_value(own[i + 1u], id),
-                      block_value(own[i + 2u], id), block_value(own[i + 3u], id));
-      sum += q.x + q.y + q.z + q.w;
-      if (g < GROUPS) work[first + g / 4u * 12u + g % 4u * 2u + k] = pack4(q);
+    [[unroll]] for (uint k = 0u; k < 4u; k++) {
+      uint i = r * 8u + k * 2u;
+      ivec2 q = ivec2(block_value(own[i], id, ACT_MAX), block_value(own[i + 1u], id, ACT_MAX));
+      sum += q.x + q.y;
+      if (g < GROUPS) work[first + (g / 4u * ACT_TEXELS + g % 4u) * 4u + k] = pack2(q.x, q.y);
     }
     halves[g] = sum;
   }
@@ -214,13 +211,13 @@ void quantise(uint column, uint head) {
   [[unroll]] for (uint b = 0u; b < BLOCKS; b++) {
     int sum = halves[b * 4u] + halves[b * 4u + 1u] + halves[b * 4u + 2u] + halves[b * 4u + 3u];
     if (lane == 0u) {
-      work[first + b * 12u + 8u] = bits_of(block_scale(block_tops[b]));
-      work[first + b * 12u + 9u] = uint(sum);
+      work[first + b * ACT_TEXELS * 4u + 16u] = bits_of(block_scale(block_tops[b], ACT_STEP));
+      work[first + b * ACT_TEXELS * 4u + 17u] = uint(sum);
     }
   }
   uint most = block_tops[0];
   [[unroll]] for (uint b = 1u; b < BLOCKS; b++) most = max(most, block_tops[b]);
-  if (lane == 0u) atomicMax(work[push.out_slot + column], bits_of(block_scale(most)));
+  if (lane == 0u) atomicMax(work[push.out_slot + column], bits_of(block_scale(most, ACT_STEP)));
 }
 
 void main() {
@@ -230,10 +227,10 @@ void main() {
   uint n = job_what(column).y + 1u;
   uint room = job_where(column).z;
   uint kv_head = head / (push.heads / push.kv_heads);
-  uint keys = kv_head * room * RECORD;
-  uint values = (push.kv_heads + kv_head) * room * RECORD;
+  uint keys = kv_head * room * WIDE_RECORD;
+  uint values = (push.kv_heads * WIDE_RECORD + kv_head * BYTE_RECORD) * room;
   uint scratch = push.scores + unit * push.stride;
-  take_query(push.in_texel + (column * push.heads + head) * RECORD);
+  take_query(push.in_texel + (column * push.heads + head) * WIDE_RECORD);
   float top = all_scores(n, keys, values, scratch);
   float inverse = all_inverse(n, top, scratch);
   all_values(n, values, inverse, scratch);

@@ -106,18 +106,31 @@ float silu(float x) {
 /* M2 for the largest d with these bits */
 int column_exponent(uint max_bits) { return max_bits == 0u ? 0 : int(max_bits >> 23) - 126; }
 
+/* M1: 13 bits of activations, queries and K, 8 bits of V */
+#define ACT_MAX 4095
+#define ACT_STEP 0x39800801u /* fl(1 / 4095) */
+#define BYTE_MAX 127
+#define BYTE_STEP 0x3C010204u /* fl(1 / 127) */
+
 /* M1: the factor of a block whose largest |x| has these bits, 0 for an empty one */
-float block_factor(uint max_bits) {
-  return max_bits < STORE_ZERO ? 0.0 : mul(rc(bits(max_bits)), 127.0);
+float block_factor(uint max_bits, int most) {
+  return max_bits < STORE_ZERO ? 0.0 : mul(rc(bits(max_bits)), float(most));
 }
 
 /* M1: d of the same block */
-float block_scale(uint max_bits) {
-  return max_bits < STORE_ZERO ? 0.0 : mul(bits(max_bits), bits(0x3C010204u));
+float block_scale(uint max_bits, uint step_bits) {
+  return max_bits < STORE_ZERO ? 0.0 : mul(bits(max_bits), bits(step_bits));
 }
 
 /* M1: one value */
-int block_value(float x, float factor) { return clamp(rne(mul(x, factor)), -127, 127); }
+int block_value(float x, float factor, int most) {
+  return clamp(rne(mul(x, factor)), -most, most);
+}
+
+uint pack2(int a, int b) { return (uint(a) & 0xffffu) | (uint(b) << 16); }
+
+/* half `i` of a word of two int16 */
+int half_of(uint word, uint i) { return bitfieldExtract(int(word), int(16u * i), 16); }
 
 uint pack4(ivec4 v) {
   return (uint(v.x) & 0xffu) | ((uint(v.y) & 0xffu) << 8) | ((uint(v.z) & 0xffu) << 16) |

@@ -1,9 +1,13 @@
 /* What all shaders share: buffers and numbers of one dispatch (device.h and graph.c fill them).
 
    Buffers are in texels of 16 bytes for reads and in words for writes. A column of activations is,
-   for each block of 32 values, two texels of int8 and one of (d, sum of q). A record of a head, in
-   `work` for queries and in a cache for K and V, is head_dim / 16 texels of int8 and one with the d
-   of its blocks. */
+   for each block of 32 values, four texels of int16 and one of (d, sum of q). A record of a head is
+   its values, int16 for queries (in `work`) and K, int8 for V, and a texel with the d of its
+   blocks. */
+
+#define ACT_TEXELS 5u /* of a block */
+#define WIDE_RECORD (HEAD_DIM / 8u + 1u)  /* texels of a query or of K */
+#define BYTE_RECORD (HEAD_DIM / 16u + 1u) /* of V */
 
 layout(constant_id = 0) const uint SPLIT = 1u;    /* invocations along the blocks of a row */
 layout(constant_id = 1) const uint KIND = 0u;     /* of a matmul, see matmul.comp */

@@ -22,6 +22,7 @@ layout(local_size_x = 8, local_size_y_id = 0) in;
 #define WIDE 9u /* Q8_0 with a minimum: what rows of different formats become (weights.h) */
 #define HAS_MIN (FORMAT == Q4_1 || FORMAT == WIDE)
 #define IS_BYTE (FORMAT >= 8u)
+#define OFFSET (IS_BYTE ? 128 : FORMAT == Q4_0 ? 8 : 0) /* what the dots have too much of a quant */
 
 layout(set = 1, binding = 0) uniform usamplerBuffer quants;
 layout(set = 1, binding = 1) uniform samplerBuffer scales;
@@ -37,58 +38,59 @@ shared uint ticket;
 int acc[COLUMNS * 8u];
 float dn[COLUMNS];
 float da[COLUMNS];
-int asum[COLUMNS];
 int dots[COLUMNS * 8u];
-int pairs[COLUMNS * 4u];
-uvec4 acts[COLUMNS];
+uvec4 acts[COLUMNS * 4u];
 
 uint column_at(uint i) { return min(gl_WorkGroupID.y * COLUMNS + i, push.count - 1u); }
 bool column_is(uint i) { return gl_WorkGroupID.y * COLUMNS + i < push.count; }
 
-int act(uint c, uint word, uint byte) {
-  return bitfieldExtract(int(acts[c][word]), int(8u * byte), 8);
-}
+/* value `i` of 32 of column c in this block */
+int act(uint c, uint i) { return half_of(acts[c * 4u + i / 8u][i / 2u % 4u], i % 2u); }
 
-/* Two rows in one word: nibbles 16 bits apart, so that one multiplication serves both; 16 products
-   of 15 * 127 stay below 2^15. */
-void half_q4(uint at) {
-  uvec4 w[4];
-  [[unroll]] for (uint p = 0u; p < 4u; p++) w[p] = texelFetch(quants, int(at + p * 16u));
-  [[unroll]] for (uint i = 0u; i < COLUMNS * 4u; i++) pairs[i] = 0;
-  [[unroll]] for (uint i = 0u; i < 4u; i++) {
-    [[unroll]] for (uint j = 0u; j < 4u; j++) {
-      int n[4];
-      [[unroll]] for (uint p = 0u; p < 4u; p++)
-        n[p] = int((w[p][i] >> (4u * j)) & 0x000f000fu);
-      [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
-        int a = act(c, i, j);
-        [[unroll]] for (uint p = 0u; p < 4u; p++) pairs[c * 4u + p] += n[p] * a;
-      }
+/* Quants are masked where they lie, which keeps them below 2^15: drivers on the processor then
+   multiply 16 bits by 16, which is cheaper than 32. A nibble at bit 12 and more of its word is
+   shifted by 12 or 24. The dot of each of the three places comes down to the next by 4 bits. */
+void dot_q4(uint row, const uvec4 w[2]) {
+  int sum[COLUMNS];
+  [[unroll]] for (uint c = 0u; c < COLUMNS; c++) sum[c] = 0;
+  [[unroll]] for (uint p = 0u; p < 3u; p++) {
+    uint place = 8u - 4u * p;
+    [[unroll]] for (uint c = 0u; c < COLUMNS; c++) sum[c] >>= 4;
+    [[unroll]] for (uint i = 0u; i < 32u; i++) {
+      uint bit = 16u * (row & 1u) + 4u * (i % 4u);
+      if (bit % 12u != place) continue;
+      int n = int((w[i / 16u][i / 4u % 4u] >> (bit - place)) & (15u << place));
+      [[unroll]] for (uint c = 0u; c < COLUMNS; c++) sum[c] += n * act(c, i);
     }
   }
-  [[unroll]] for (uint i = 0u; i < COLUMNS * 4u; i++) {
-    int low = bitfieldExtract(pairs[i], 0, 16);
-    dots[2u * i] += low;
-    dots[2u * i + 1u] += (pairs[i] - low) >> 16;
+  [[unroll]] for (uint c = 0u; c < COLUMNS; c++) dots[c * 8u + row] += sum[c];
+}
+
+/* The same of bytes, as q + 128. */
+void dot_q8(uint row, const uvec4 w[2]) {
+  [[unroll]] for (uint i = 0u; i < 32u; i++) {
+    int q = int(((w[i / 16u][i / 4u % 4u] ^ 0x80808080u) >> (8u * (i % 4u))) & 255u);
+    [[unroll]] for (uint c = 0u; c < COLUMNS; c++) dots[c * 8u + row] += q * act(c, i);
   }
 }
 
-void half_q8(uint at) {
+void all_dots(uint at) {
+  uvec4 w[2];
   [[unroll]] for (uint r = 0u; r < 8u; r++) {
-    uvec4 w = texelFetch(quants, int(at + r * 16u));
-    [[unroll]] for (uint i = 0u; i < 4u; i++) {
-      [[unroll]] for (uint j = 0u; j < 4u; j++) {
-        int q = bitfieldExtract(int(w[i]), int(8u * j), 8);
-        [[unroll]] for (uint c = 0u; c < COLUMNS; c++) dots[c * 8u + r] += q * act(c, i, j);
-      }
-    }
+    if (IS_BYTE || r % 2u == 0u)
+      [[unroll]] for (uint t = 0u; t < 2u; t++)
+        w[t] = texelFetch(quants, int(IS_BYTE ? at * 128u + (r * 2u + t) * 8u + gl_LocalInvocationID.x
+                                              : at * 64u + (r + t) * 8u + gl_LocalInvocationID.x));
+    if (IS_BYTE)
+      dot_q8(r, w);
+    else
+      dot_q4(r, w);
   }
 }
 
-void take_acts(uint block, uint part) {
-  [[unroll]] for (uint c = 0u; c < COLUMNS; c++)
-    acts[c] = texelFetch(work_in,
-                         int(push.in_texel + (column_at(c) * push.blocks + block) * 3u + part));
+uvec4 act_texel(uint c, uint block, uint part) {
+  uint at = (column_at(c) * push.blocks + block) * ACT_TEXELS + part;
+  return texelFetch(work_in, int(push.in_texel + at));
 }
 
 /* M4 and M5 of one row; d and m carry 2^xT. */
@@ -118,21 +120,15 @@ void scale_rows(uint at) {
 
 void block_terms(uint block, const float down[COLUMNS]) {
   uint at = gl_WorkGroupID.x * push.blocks + block;
-  take_acts(block, 2u);
   [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
-    dn[c] = mul(bits(acts[c].x), down[c]);
-    asum[c] = int(acts[c].y);
-    da[c] = mul(dn[c], float(asum[c]));
+    uvec4 scale = act_texel(c, block, 4u);
+    int sum = int(scale.y);
+    dn[c] = mul(bits(scale.x), down[c]);
+    da[c] = mul(dn[c], float(sum));
+    [[unroll]] for (uint r = 0u; r < 8u; r++) dots[c * 8u + r] = -OFFSET * sum;
+    [[unroll]] for (uint t = 0u; t < 4u; t++) acts[c * 4u + t] = act_texel(c, block, t);
   }
-  [[unroll]] for (uint i = 0u; i < COLUMNS * 8u; i++)
-    dots[i] = FORMAT == Q4_0 ? -8 * asum[i / 8u] : 0;
-  [[unroll]] for (uint part = 0u; part < 2u; part++) {
-    take_acts(block, part);
-    if (IS_BYTE)
-      half_q8(at * 128u + part * 8u + gl_LocalInvocationID.x);
-    else
-      half_q4(at * 64u + part * 8u + gl_LocalInvocationID.x);
-  }
+  all_dots(at);
   scale_rows(at);
 }
 
@@ -211,36 +207,42 @@ Cache cache_of(uint column, uint place, out uint word) {
   high += push.layer * where.y;
   low = uaddCarry(what.z, low, carry);
   high += what.w + carry;
-  word = (place * where.z + what.y) * (HEAD_DIM / 4u + 4u);
+  uint values = max(place, push.kv_heads) - push.kv_heads; /* V heads before this one */
+  word = ((place - values) * WIDE_RECORD + values * BYTE_RECORD) * where.z;
+  word = (word + what.y * (place < push.kv_heads ? WIDE_RECORD : BYTE_RECORD)) * 4u;
   return Cache(uvec2(low, high));
 }
 
 void finish_qkv(uint c, const float y[8], uint row) {
+  bool byte = row >= push.q_rows + push.kv_rows; /* V */
+  int most = byte ? BYTE_MAX : ACT_MAX;
   uint top = block_top(c, true);
-  float factor = block_factor(top);
+  float factor = block_factor(top, most);
+  uint d = bits_of(block_scale(top, byte ? BYTE_STEP : ACT_STEP));
   uint column = column_at(c);
   if (!column_is(c) || row >= push.q_rows + 2u * push.kv_rows || gl_LocalInvocationID.y != 0u)
     return;
-  bool query = row < push.q_rows;
-  uint place = (query ? row : row - push.q_rows) / HEAD_DIM; /* K heads, then V heads */
+  uint place = (row < push.q_rows ? row : row - push.q_rows) / HEAD_DIM; /* K heads, then V heads */
   uint in_head = row % HEAD_DIM;
-  ivec4 a = ivec4(block_value(y[0], factor), block_value(y[1], factor), block_value(y[2], factor),
-                  block_value(y[3], factor));
-  ivec4 b = ivec4(block_value(y[4], factor), block_value(y[5], factor), block_value(y[6], factor),
-                  block_value(y[7], factor));
-  uint scale_at = HEAD_DIM / 4u + in_head / 32u;
   bool first = (gl_LocalInvocationID.x & 3u) == 0u;
-  if (query) {
-    uint at = push.out_texel * 4u + (column * push.heads + place) * (HEAD_DIM / 4u + 4u);
-    work[at + in_head / 4u] = pack4(a);
-    work[at + in_head / 4u + 1u] = pack4(b);
-    if (first) work[at + scale_at] = bits_of(block_scale(top));
+  int q[8];
+  [[unroll]] for (uint r = 0u; r < 8u; r++) q[r] = block_value(y[r], factor, most);
+  if (row < push.q_rows) {
+    uint at = (push.out_texel + (column * push.heads + place) * WIDE_RECORD) * 4u;
+    [[unroll]] for (uint i = 0u; i < 4u; i++)
+      work[at + in_head / 2u + i] = pack2(q[2u * i], q[2u * i + 1u]);
+    if (first) work[at + HEAD_DIM / 2u + in_head / 32u] = d;
   } else {
     uint at;
     Cache cache = cache_of(column, place, at);
-    cache.w[at + in_head / 4u] = pack4(a);
-    cache.w[at + in_head / 4u + 1u] = pack4(b);
-    if (first) cache.w[at + scale_at] = bits_of(block_scale(top));
+    if (byte) {
+      cache.w[at + in_head / 4u] = pack4(ivec4(q[0], q[1], q[2], q[3]));
+      cache.w[at + in_head / 4u + 1u] = pack4(ivec4(q[4], q[5], q[6], q[7]));
+    } else {
+      [[unroll]] for (uint i = 0u; i < 4u; i++)
+        cache.w[at + in_head / 2u + i] = pack2(q[2u * i], q[2u * i + 1u]);
+    }
+    if (first) cache.w[at + (byte ? HEAD_DIM / 4u : HEAD_DIM / 2u) + in_head / 32u] = d;
   }
 }
 
@@ -248,20 +250,23 @@ void finish_gate(uint c, const float h[4]) {
   uint top = block_top(c, false);
   uint lane = gl_LocalInvocationID.x;
   uint column = column_at(c);
-  float factor = block_factor(top);
-  ivec4 q = ivec4(block_value(h[0], factor), block_value(h[1], factor), block_value(h[2], factor),
-                  block_value(h[3], factor));
-  uint at = (push.out_texel + (column * (push.rows / 32u) + gl_WorkGroupID.x) * 3u) * 4u;
+  float factor = block_factor(top, ACT_MAX);
+  ivec4 q = ivec4(block_value(h[0], factor, ACT_MAX), block_value(h[1], factor, ACT_MAX),
+                  block_value(h[2], factor, ACT_MAX), block_value(h[3], factor, ACT_MAX));
+  uint block = column * (push.rows / 32u) + gl_WorkGroupID.x;
+  uint at = (push.out_texel + block * ACT_TEXELS) * 4u;
+  uint d = bits_of(block_scale(top, ACT_STEP));
   halves[c * 8u + lane] = q.x + q.y + q.z + q.w;
   barrier();
   int sum = 0;
   [[unroll]] for (uint i = 0u; i < 8u; i++) sum += halves[c * 8u + i];
   if (!column_is(c) || gl_LocalInvocationID.y != 0u) return;
-  work[at + lane] = pack4(q);
+  work[at + lane * 2u] = pack2(q.x, q.y);
+  work[at + lane * 2u + 1u] = pack2(q.z, q.w);
   if (lane != 0u) return;
-  work[at + 8u] = bits_of(block_scale(top));
-  work[at + 9u] = uint(sum);
-  atomicMax(work[push.out_slot + column], bits_of(block_scale(top)));
+  work[at + 16u] = d;
+  work[at + 17u] = uint(sum);
+  atomicMax(work[push.out_slot + column], d);
 }
 
 /* The last workgroup of a tile does the norm of its columns. */

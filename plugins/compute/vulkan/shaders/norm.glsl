@@ -73,21 +73,21 @@ uint norm_block(uint source, uint blocks, uint b, uint row, float R) {
       top = max(top, abs_bits(y[at]));
     }
   }
-  float id = block_factor(top);
-  uint at = (push.norm_texel + (row * blocks + b) * 3u) * 4u;
+  float id = block_factor(top, ACT_MAX);
+  uint at = (push.norm_texel + (row * blocks + b) * ACT_TEXELS) * 4u;
   int sum = 0;
-  [[unroll]] for (uint i = 0u; i < 8u; i++) {
-    ivec4 q = ivec4(block_value(y[4u * i], id), block_value(y[4u * i + 1u], id),
-                    block_value(y[4u * i + 2u], id), block_value(y[4u * i + 3u], id));
-    sum += q.x + q.y + q.z + q.w;
-    work[at + i] = pack4(q);
+  [[unroll]] for (uint i = 0u; i < 16u; i++) {
+    int q = block_value(y[2u * i], id, ACT_MAX);
+    int r = block_value(y[2u * i + 1u], id, ACT_MAX);
+    sum += q + r;
+    work[at + i] = pack2(q, r);
     if (push.norm_last != 0u)
-      [[unroll]] for (uint k = 0u; k < 4u; k++)
-        result[(row * blocks + b) * 32u + i * 4u + k] = y[4u * i + k];
+      [[unroll]] for (uint k = 0u; k < 2u; k++)
+        result[(row * blocks + b) * 32u + i * 2u + k] = y[2u * i + k];
   }
-  uint d = bits_of(block_scale(top));
-  work[at + 8u] = d;
-  work[at + 9u] = uint(sum);
+  uint d = bits_of(block_scale(top, ACT_STEP));
+  work[at + 16u] = d;
+  work[at + 17u] = uint(sum);
   return d;
 }
 

@@ -29,8 +29,8 @@ END_TEST
 START_TEST(every_layer_has_room_for_its_records) {
   static const lm_shape shape = {.layers = 3, .kv_heads = 2, .head_dim = 64};
   lm_backend backend = {.shape = &shape};
-  /* a record: 64 bytes and a texel of scales; K and V; 7 positions; rounded up to 256 */
-  ck_assert_uint_eq(lm_vk_cache_bytes(&backend, 7), 3 * ((2 * 2 * 7 * 80 + 255) / 256 * 256));
+  /* records of 128 and 64 bytes, each and a texel of scales; 7 positions; rounded up to 256 */
+  ck_assert_uint_eq(lm_vk_cache_bytes(&backend, 7), 3 * ((2 * 7 * (144 + 80) + 255) / 256 * 256));
 }
 END_TEST
 
