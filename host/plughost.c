@@ -4,6 +4,7 @@
 #include "deai/contracts/wire.h"
 #include "host/base/log.h"
 #include "host/base/loop.h"
+#include "host/plugin/child.h"
 #include "host/plugin/confine.h"
 #include "host/plugin/instance.h"
 #include "host/plugin/pipe.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@ typedef struct plughost {
   deai_loaded loaded;
   deai_instance *instance;
   const char *folder;
+  uint64_t memory_max; /* 0 = none */
   bool landlock;
 } plughost;
 
@@ -140,6 +143,22 @@ static deai_call *host_calls(void *user, const deai_call_spec *spec, const deai_
   return call;
 }
 
+/* memory_hint adds to err how much memory this process may have, when it may be what is missing:
+   the C library says "memory" or "map segment" then, and some plug-ins say nothing. */
+static void memory_hint(const plughost *host, int32_t status, char *err, uint32_t err_cap) {
+  const char *plugin = host->loaded.manifest.id;
+  bool missing = status == DEAI_ENOMEM || err[0] == 0 || strstr(err, "memory") != NULL ||
+                 strstr(err, "map segment") != NULL;
+  if (err[0] == 0)
+    (void)snprintf(err, err_cap, "%s: not started: %s", plugin, deai_status_text(status));
+  size_t len = strlen(err);
+  if (missing && host->memory_max > 0)
+    (void)snprintf(err + len, err_cap - len,
+                   "; plugins.%s.memory is %llu bytes: if that is too little, raise it in the "
+                   "config or remove it",
+                   plugin, (unsigned long long)host->memory_max);
+}
+
 static void plugin_begin(plughost *host, deai_bytes settings) {
   char err[DEAI_ERR_CAP] = "";
   deai_instance_options options = {.loop = host->loop,
@@ -151,14 +170,18 @@ static void plugin_begin(plughost *host, deai_bytes settings) {
   int32_t status = deai_loader_load(&host->loaded, err, sizeof err);
   if (status == DEAI_OK) {
     host->instance = deai_instance_new(&options, err, sizeof err);
-    status = host->instance == NULL ? DEAI_EINTERNAL
-                                    : deai_instance_start(host->instance, err, sizeof err);
+    if (host->instance != NULL)
+      status = deai_instance_start(host->instance, err, sizeof err);
+    else
+      status = err[0] == 0 ? DEAI_ENOMEM : DEAI_EINTERNAL;
   }
   uint8_t empty_map = 0xa0;
-  if (status == DEAI_OK)
+  if (status == DEAI_OK) {
     say(host, "started", deai_bytes_of(&empty_map, 1));
-  else
-    say_refused(host, err);
+    return;
+  }
+  memory_hint(host, status, err, sizeof err);
+  say_refused(host, err);
 }
 
 static void host_updates(void *user, deai_str topic, deai_bytes value) {
@@ -202,13 +225,20 @@ static bool needs_gpu(const deai_manifest *manifest) {
   return false;
 }
 
-static int32_t plughost_setup(plughost *host, const char *memory, char *err, uint32_t err_cap) {
+/* memory_check returns DEAI_ENOMEM when there is no room for the link to the host. */
+static int32_t memory_check(void) {
+  void *room = mmap(NULL, DEAI_PIPE_MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return DEAI_ENOMEM;
+  return munmap(room, DEAI_PIPE_MEMORY) == 0 ? DEAI_OK : DEAI_EIO;
+}
+
+static int32_t plughost_setup(plughost *host, char *err, uint32_t err_cap) {
   if (syscall(SYS_close_range, PLUGIN_FD + 1, ~0U, 0) != 0) return DEAI_EIO;
   int32_t status = deai_loader_adopt(&host->loaded, PLUGIN_FD, err, err_cap);
   if (status != DEAI_OK) return status;
   deai_confine_options confine = {.folder = host->folder,
                                   .plugin_fd = PLUGIN_FD,
-                                  .memory_max = strtoull(memory, NULL, 10),
+                                  .memory_max = host->memory_max,
                                   .gpu = needs_gpu(&host->loaded.manifest)};
   status = deai_confine(&confine, &host->landlock);
   if (status != DEAI_OK) return deai_err(err, err_cap, status, "the child could not be confined");
@@ -221,6 +251,8 @@ static int32_t plughost_setup(plughost *host, const char *memory, char *err, uin
                                .lost_status = DEAI_EPEER_LOST,
                                .lost_why = "the host is gone"};
   if (host->loop == NULL) return DEAI_ENOMEM;
+  status = memory_check();
+  if (status != DEAI_OK) return status;
   host->pipe = deai_pipe_new(SOCKET_FD, &options, &link_ops, host);
   return host->pipe == NULL ? DEAI_ENOMEM : DEAI_OK;
 }
@@ -232,12 +264,15 @@ int main(int count, char **arguments) {
                   "deai-plughost is started by deaid: expected its folder and memory cap\n");
     return 2;
   }
-  plughost host = {.folder = arguments[1], .loaded.fd = -1};
+  plughost host = {
+      .folder = arguments[1], .memory_max = strtoull(arguments[2], NULL, 10), .loaded.fd = -1};
   (void)signal(SIGPIPE, SIG_IGN);
-  int32_t status = plughost_setup(&host, arguments[2], err, sizeof err);
+  int32_t status = plughost_setup(&host, err, sizeof err);
   if (status != DEAI_OK) {
+    if (status == DEAI_ENOMEM)
+      deai_child_memory_text(host.loaded.manifest.id, host.memory_max, err, sizeof err);
     (void)fprintf(stderr, "deai-plughost: %s: %s\n", deai_status_name(status), err);
-    return 1;
+    return status == DEAI_ENOMEM ? DEAI_CHILD_NO_MEMORY : 1;
   }
   deai_log_sink(log_sink, &host);
   deai_log_setup(DEAI_LEVEL_DEBUG, 0);

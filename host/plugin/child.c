@@ -283,7 +283,32 @@ static int32_t spawn_process(deai_child *child, int socket_fd) {
   return DEAI_OK;
 }
 
+void deai_child_memory_text(const char *plugin, uint64_t memory_max, char *out, uint32_t out_cap) {
+  if (memory_max > 0)
+    (void)snprintf(out, out_cap,
+                   "expected a memory limit in which %s can start, found %llu bytes; raise "
+                   "plugins.%s.memory in the config or remove it",
+                   plugin, (unsigned long long)memory_max, plugin);
+  else
+    (void)snprintf(out, out_cap,
+                   "expected memory for the process of %s, found none left on this machine; free "
+                   "some",
+                   plugin);
+}
+
 static void child_died(deai_child *child);
+
+/* ended_text says how the process ended, `how` as waitpid gives it. */
+static void ended_text(const deai_child *child, int how, char *out, uint32_t out_cap) {
+  bool early = child->state == CHILD_STARTING && !deai_link_ready(deai_pipe_link(child->pipe));
+  if (WIFSIGNALED(how))
+    (void)snprintf(out, out_cap, "ended by signal %d (%s)", WTERMSIG(how),
+                   strsignal(WTERMSIG(how)));
+  else if (early && WEXITSTATUS(how) == DEAI_CHILD_NO_MEMORY)
+    deai_child_memory_text(child_name(child), child->options.memory_max, out, out_cap);
+  else
+    (void)snprintf(out, out_cap, "ended with exit code %d", WEXITSTATUS(how));
+}
 
 static void on_ended(evutil_socket_t fd, short what, void *user) {
   (void)fd, (void)what;
@@ -292,12 +317,8 @@ static void on_ended(evutil_socket_t fd, short what, void *user) {
   if (waitpid(child->pid, &how, WNOHANG) != child->pid) return;
   (void)kill(-child->pid, SIGKILL); /* what it may have left behind */
   child->pid = 0;
-  char text[64];
-  if (WIFSIGNALED(how))
-    (void)snprintf(text, sizeof text, "ended by signal %d (%s)", WTERMSIG(how),
-                   strsignal(WTERMSIG(how)));
-  else
-    (void)snprintf(text, sizeof text, "ended with exit code %d", WEXITSTATUS(how));
+  char text[DEAI_ERR_CAP];
+  ended_text(child, how, text, sizeof text);
   bool unexplained = child->reason[0] == 0 || strcmp(child->reason, "the process ended") == 0;
   if (unexplained && child->state != CHILD_STOPPING) reason_set(child, text);
   child_died(child);

@@ -25,6 +25,7 @@
 #define DEAI_CHILD_START_MS   30000u
 #define DEAI_CHILD_STOP_MS    5000u
 #define DEAI_CHILD_DEATHS_MAX 12u /* the back-off leaves room for 16 in 10 minutes */
+#define DEAI_CHILD_NO_MEMORY  112 /* exit code of a deai-plughost that had none before its HELLO */
 
 typedef struct deai_child deai_child;
 
@@ -67,6 +68,10 @@ int deai_child_pid(const deai_child *child);
 /* deai_child_stop asks the plug-in to stop; stopped is called once the process is gone (killed
    after DEAI_CHILD_STOP_MS). */
 void deai_child_stop(deai_child *child, deai_task_fn *stopped, void *user);
+
+/* deai_child_memory_text writes that plug-in `plugin` cannot start within memory_max bytes (0 = no
+   limit of its own): expected, found, what to do. Host and child say the same. [any] */
+void deai_child_memory_text(const char *plugin, uint64_t memory_max, char *out, uint32_t out_cap);
 
 /* deai_child_free kills what is left and frees; NULL is allowed. */
 void deai_child_free(deai_child *child);

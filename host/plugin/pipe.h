@@ -19,6 +19,8 @@
 #define DEAI_PIPE_RING      (8u << 20)
 #define DEAI_PIPE_BODY_MAX  65536u /* of one frame; longer bodies travel in several */
 #define DEAI_PIPE_SHARE_MIN 4096u  /* smaller bodies are not worth the ring */
+/* address space of one side: both arenas, messages and queues */
+#define DEAI_PIPE_MEMORY (2u * (DEAI_PIPE_RING + 4096u) + (4u << 20))
 
 typedef struct deai_pipe deai_pipe;
 

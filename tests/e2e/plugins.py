@@ -59,6 +59,23 @@ def starts_badly(net, number, mode, reason):
     node.down()
 
 
+def starves(net):
+    """A `memory` in which no process starts: named with its number, in the log as in `plugin show`."""
+    node = net.first("thin", {
+        ZOO: {"path": net.plugin("tests/zoo/zoo.so"), "isolation": "process", "memory": "1MiB"},
+        "example/echo": {"path": net.plugin("sdk/deai-echo.so"), "isolation": "process"},
+    }, without=BUNDLED, up=False)
+    waiting = up_anyhow(node)
+    reason = (f"expected a memory limit in which {ZOO} can start, found 1048576 bytes; raise "
+              f"plugins.{ZOO}.memory in the config or remove it")
+    until(lambda: row_of(node, ZOO)["reason"] == reason, 30, f"plugin show says {reason!r}")
+    node.await_log(f"deai-plughost: ENOMEM: {reason}")
+    unharmed(node, "too little memory")
+    waiting.kill()
+    waiting.communicate()
+    node.down()
+
+
 def dies_later(net):
     """Children that are killed or stand still: the reason, the other one unharmed, and back again."""
     node = net.first("later", {
@@ -100,6 +117,7 @@ def test(net):
             ("create_refuse", "expected a better world, found this one"),
             ("start_crash", "ended by signal 11"), ("start_refuse", "expected a disk, found none")]):
         starts_badly(net, number, mode, reason)
+    starves(net)
     dies_later(net)
     refused(net)
 

@@ -50,9 +50,11 @@ static int32_t create(const deai_host *host, deai_ctx *ctx, deai_bytes given, de
   if (is(inst->mode, "create_exit")) exit(7);
   if (is(inst->mode, "create_call")) /* too early: answered with EDENIED */
     status = host->describe(ctx, deai_str_of("zoo/1"), deai_bytes_of("\xa0", 1));
-  if (is(inst->mode, "create_refuse")) {
+  if (is(inst->mode, "create_refuse") || is(inst->mode, "create_poor")) {
+    bool poor = is(inst->mode, "create_poor");
     free(inst);
     *inst_out = NULL;
+    if (poor) return DEAI_ENOMEM; /* and not a word */
     return deai_err(err, err_cap, DEAI_EINVAL, "expected a better world, found this one");
   }
   return DEAI_OK;

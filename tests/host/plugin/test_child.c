@@ -113,7 +113,7 @@ static void teardown(void) {
   deai_loop_free(loop);
 }
 
-static void begin(beast *which, const char *path, deai_bytes settings) {
+static void begin_in(beast *which, const char *path, deai_bytes settings, uint64_t memory_max) {
   char err[DEAI_ERR_CAP] = "";
   ck_assert_msg(deai_loader_open(&which->loaded, path, NULL, err, sizeof err) == DEAI_OK, "%s",
                 err);
@@ -122,11 +122,16 @@ static void begin(beast *which, const char *path, deai_bytes settings) {
                                 .settings = settings,
                                 .folder = testing_folder(),
                                 .plughost = getenv("DEAI_PLUGHOST"),
+                                .memory_max = memory_max,
                                 .silent_ms = 1500,
                                 .ops = &ops,
                                 .ready = on_ready};
   which->child = deai_child_new(&options);
   ck_assert_ptr_nonnull(which->child);
+}
+
+static void begin(beast *which, const char *path, deai_bytes settings) {
+  begin_in(which, path, settings, 0);
 }
 
 static void begin_zoo(const char *mode) {
@@ -223,6 +228,65 @@ START_TEST(a_plughost_that_is_not_there) {
   ck_assert_str_eq(deai_child_state(zoo.child), "restarting");
   expect_reason("/no/such/plughost: No such file or directory");
   ck_assert_int_eq(deai_child_pid(zoo.child), 0);
+}
+END_TEST
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CAPPED false /* a sanitizer build has no cap (host/plugin/confine.h) */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CAPPED false
+#else
+#define CAPPED true
+#endif
+#else
+#define CAPPED true
+#endif
+
+static const uint64_t too_small[] = {1u << 20, 16u << 20, 24u << 20, 28u << 20};
+
+START_TEST(a_memory_in_which_it_cannot_start_is_named) {
+  char path[4200];
+  char want[DEAI_ERR_CAP];
+  (void)snprintf(path, sizeof path, "%s/zoo.so", getenv("DEAI_ZOO"));
+  (void)snprintf(want, sizeof want,
+                 "expected a memory limit in which zoo/beast can start, found %llu bytes; raise "
+                 "plugins.zoo/beast.memory in the config or remove it",
+                 (unsigned long long)too_small[_i]);
+  begin_in(&zoo, path, settings_of("mode", ""), too_small[_i]);
+  deai_timer_set(look, 20);
+  while (!zoo.gone && !zoo.running)
+    deai_loop_run(loop);
+  ck_assert_int_eq(zoo.running, !CAPPED);
+  if (CAPPED) expect_reason(want);
+}
+END_TEST
+
+static const bad_start capped_starts[] = {
+    {"create_refuse", "zoo/beast: not created: expected a better world, found this one"},
+    {"create_poor", "zoo/beast: not created: not enough memory; plugins.zoo/beast.memory is "
+                    "1099511627776 bytes: if that is too little, raise it in the config or "
+                    "remove it"},
+};
+
+START_TEST(only_a_want_of_memory_gets_a_hint) {
+  char path[4200];
+  (void)snprintf(path, sizeof path, "%s/zoo.so", getenv("DEAI_ZOO"));
+  begin_in(&zoo, path, settings_of("mode", capped_starts[_i].mode), UINT64_C(1) << 40);
+  deai_timer_set(look, 20);
+  while (!zoo.gone)
+    deai_loop_run(loop);
+  ck_assert_str_eq(deai_child_reason(zoo.child), capped_starts[_i].why);
+}
+END_TEST
+
+START_TEST(what_is_said_without_memory) {
+  char text[DEAI_ERR_CAP];
+  deai_child_memory_text("zoo/beast", 0, text, sizeof text);
+  ck_assert_str_eq(text, "expected memory for the process of zoo/beast, found none left on this "
+                         "machine; free some");
+  deai_child_memory_text("zoo/beast", 7, text, 12);
+  ck_assert_str_eq(text, "expected a ");
 }
 END_TEST
 
@@ -391,6 +455,10 @@ int main(void) {
   tcase_add_checked_fixture(tests, setup, teardown);
   tcase_add_loop_test(tests, a_child_that_cannot_start_says_why_and_is_tried_again, 0, 5);
   tcase_add_test(tests, a_plughost_that_is_not_there);
+  tcase_add_loop_test(tests, a_memory_in_which_it_cannot_start_is_named, 0,
+                      (int)(sizeof too_small / sizeof too_small[0]));
+  tcase_add_loop_test(tests, only_a_want_of_memory_gets_a_hint, 0, 2);
+  tcase_add_test(tests, what_is_said_without_memory);
   tcase_add_test(tests, calls_before_start_are_refused_and_harm_nothing);
   tcase_add_loop_test(tests, a_child_that_dies_ends_its_calls_and_others_go_on, 0, 4);
   tcase_add_loop_test(tests, an_odd_answer_harms_its_own_call_alone, 0,
