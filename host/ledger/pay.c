@@ -156,7 +156,11 @@ static void on_claim(void *user) {
 }
 
 uint64_t deai_pay_prune(deai_pay *pay, uint64_t now_ms) {
-  return earn_prune(pay, now_ms);
+  uint64_t removed = earn_prune(pay, now_ms);
+  uint64_t left = removed < DEAI_PAY_PRUNE_MAX ? DEAI_PAY_PRUNE_MAX - removed : 0;
+  removed += spend_prune(pay, now_ms, left);
+  deai_purse_sync(pay->purse, NULL, NULL);
+  return removed;
 }
 
 static void on_prune(void *user) {

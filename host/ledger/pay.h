@@ -39,8 +39,12 @@
                "r" channel number   signed<receipt> of this node's work, number big-endian
                "f" job              signed<receipt> that was owed and fetched
                "g" channel          ms: since when the ledger has the channel no more
+               "h" channel          the same for receipts that were fetched (deai_pay_fetched)
    Pruning   A channel that the ledger has closed and settled is forgotten with its receipts keep_ms
-             after this node has seen that; sooner only to make room for another one.
+             after this node has seen that; sooner only to make room for another one. Receipts that
+             were fetched go keep_ms after this node's ledger has the channel no more, at a height
+             not below one at which it had it: no claim, objection or verdict can come then, and
+             no channel ever comes back. Where it was not seen they stay.
    Threads   [loop]
    Memory    A deai_pay owns everything in it; calls are only named, never kept.
    Limits    DEAI_PAY_CHANNELS_MAX channels each way, DEAI_PAY_JOBS_MAX open jobs of a channel;
@@ -64,6 +68,8 @@ typedef struct deai_pay_ops {
   int32_t (*channel)(void *user, const uint8_t ch[DEAI_ID_BYTES], deai_channel_rec *out);
   /* find looks for an open channel that this node's key opened to payee: DEAI_OK, DEAI_ENOTFOUND */
   int32_t (*find)(void *user, const uint8_t payee[DEAI_KEY_BYTES], uint8_t ch_out[DEAI_ID_BYTES]);
+  /* height returns the height of this node's ledger */
+  uint64_t (*height)(void *user);
   /* balance returns what the account of this node's key has available */
   int32_t (*balance)(void *user, uint64_t *out);
   /* propose signs ops (CBOR list of op) with the node key and submits them */
@@ -89,7 +95,7 @@ typedef struct deai_pay_options {
   uint64_t deposit;        /* of a new channel and of a top-up */
   uint64_t close_after_ms; /* of a new channel */
   uint64_t claim_ms;       /* between two batches of claims; 0 = only when asked */
-  uint64_t keep_ms;        /* receipts of settled channels; 0 = for ever */
+  uint64_t keep_ms;        /* receipts of settled channels, fetched ones too; 0 = for ever */
   const deai_pay_ops *ops;
   void *user;
 } deai_pay_options;

@@ -63,6 +63,14 @@ typedef struct spend_job {
   pay_voucher voucher;
 } spend_job;
 
+/* A channel of which receipts were fetched from a payee that owed them. */
+typedef struct spend_fetched {
+  struct spend_fetched *next;
+  uint8_t ch[DEAI_ID_BYTES];
+  uint64_t height;  /* of a ledger that had it, 0 = not seen there yet */
+  uint64_t gone_ms; /* since when the ledger has it no more, 0 = it has it */
+} spend_fetched;
+
 /* ---- payee ---- */
 
 typedef struct kept_receipt {
@@ -125,6 +133,7 @@ struct deai_pay {
   deai_timer *prune;
   spend_chan *outs;
   spend_job *spends;
+  spend_fetched *fetched;
   earn_chan *ins;
   earn_job *earns;
 };
@@ -170,6 +179,9 @@ void spend_over(deai_pay *pay, deai_call *call);
 /* spend_tick asks for receipts that are owed; true while some are. */
 bool spend_tick(deai_pay *pay);
 
+/* spend_prune is deai_pay_prune for receipts that were fetched, at most `most` of them. */
+uint64_t spend_prune(deai_pay *pay, uint64_t now_ms, uint64_t most);
+
 /* spend_load reads the channels from the purse; spend_free frees them. */
 DEAI_MUST_CHECK int32_t spend_load(deai_pay *pay);
 void spend_free(deai_pay *pay);
@@ -196,7 +208,7 @@ void earn_block(deai_pay *pay);
 /* earn_tick refuses what has waited too long; true while something waits. */
 bool earn_tick(deai_pay *pay);
 
-/* earn_prune is deai_pay_prune. */
+/* earn_prune is deai_pay_prune for receipts of this node's work. */
 uint64_t earn_prune(deai_pay *pay, uint64_t now_ms);
 
 /* earn_load reads the channels from the purse and makes the receipts of jobs that were cut off by

@@ -185,7 +185,6 @@ uint64_t earn_prune(deai_pay *pay, uint64_t now_ms) {
     else
       at = &chan->next;
   }
-  deai_purse_sync(pay->purse, NULL, NULL);
   return removed;
 }
 

@@ -25,6 +25,19 @@ static const deai_field out_rows[] = {
 };
 static const deai_table out_table = DEAI_TABLE_SIGNED("pay-out", deai_pay_out, out_rows);
 
+/* What is durable of a channel with fetched receipts: see spend_fetched. */
+typedef struct deai_pay_fetched {
+  uint64_t gone;
+  uint64_t height;
+} deai_pay_fetched;
+
+static const deai_field fetched_rows[] = {
+    DEAI_F_UINT(deai_pay_fetched, gone, "gone", 0, UINT64_MAX),
+    DEAI_F_UINT(deai_pay_fetched, height, "height", 0, UINT64_MAX),
+};
+static const deai_table fetched_table =
+    DEAI_TABLE_SIGNED("pay-fetched", deai_pay_fetched, fetched_rows);
+
 static bool chan_step(spend_chan *chan);
 static void chan_rest(spend_chan *chan);
 
@@ -255,6 +268,116 @@ static void job_settle(spend_job *job, uint64_t price) {
   chan_rest(chan);
 }
 
+/* ---- receipts that were fetched ---- */
+
+/* fetched_of returns the entry of a channel, made when there is none; NULL without memory. */
+static spend_fetched *fetched_of(deai_pay *pay, const uint8_t ch[DEAI_ID_BYTES]) {
+  spend_fetched *at = pay->fetched;
+  while (at != NULL && memcmp(at->ch, ch, DEAI_ID_BYTES) != 0)
+    at = at->next;
+  if (at != NULL) return at;
+  at = calloc(1, sizeof *at);
+  if (at == NULL) return NULL;
+  memcpy(at->ch, ch, DEAI_ID_BYTES);
+  at->next = pay->fetched;
+  pay->fetched = at;
+  return at;
+}
+
+static int32_t fetched_put(deai_pay *pay, const spend_fetched *at, bool remove) {
+  uint8_t key[1 + DEAI_ID_BYTES] = {'h'};
+  uint8_t room[64];
+  deai_pay_fetched rec = {.gone = at->gone_ms, .height = at->height};
+  memcpy(key + 1, at->ch, DEAI_ID_BYTES);
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  int32_t status = remove ? DEAI_OK : deai_encode(&fetched_table, &rec, &writer, NULL, 0);
+  if (status != DEAI_OK) return status;
+  return deai_purse_put(pay->purse, deai_bytes_of(key, sizeof key),
+                        deai_bytes_of(room, writer.len));
+}
+
+/* fetched_look asks the ledger for the channel; true when its receipts are due to go. It is gone
+   only for a ledger that is not older than one that had it: one that lags or was restored is no
+   proof. anew: the time begins again. */
+static bool fetched_look(deai_pay *pay, spend_fetched *at, uint64_t now_ms, bool anew) {
+  deai_channel_rec rec = {0};
+  spend_fetched before = *at;
+  uint64_t height = pay->ops.height(pay->options.user);
+  int32_t status = pay->ops.channel(pay->options.user, at->ch, &rec);
+  bool gone = status == DEAI_ENOTFOUND && at->height > 0 && height >= at->height;
+  if (status != DEAI_OK && status != DEAI_ENOTFOUND) return false; /* nothing was learned */
+  if (status == DEAI_OK && at->height == 0) at->height = pay->ops.height(pay->options.user);
+  if (!gone)
+    at->gone_ms = 0;
+  else if (anew || at->gone_ms == 0 || now_ms < at->gone_ms) /* also when the clock was set back */
+    at->gone_ms = now_ms;
+  bool changed = at->height != before.height || at->gone_ms != before.gone_ms;
+  if (changed && fetched_put(pay, at, false) != DEAI_OK) {
+    *at = before; /* seen again the next time */
+    return false;
+  }
+  return gone && now_ms - at->gone_ms >= pay->options.keep_ms;
+}
+
+/* fetched_note tells that a receipt of channel ch was fetched: the time begins anew. */
+static void fetched_note(deai_pay *pay, const uint8_t ch[DEAI_ID_BYTES]) {
+  spend_fetched *at = fetched_of(pay, ch);
+  if (at == NULL) return; /* it stays until a restart reads it */
+  (void)fetched_look(pay, at, deai_wall_ms(deai_loop_platform(pay->options.loop)), true);
+}
+
+/* fetched_channel reads the channel of a receipt that was fetched; false when it names none. */
+static bool fetched_channel(deai_bytes value, uint8_t ch[DEAI_ID_BYTES]) {
+  deai_signed pack;
+  deai_receipt receipt;
+  if (deai_decode(&deai_signed_table, value, &pack, NULL, NULL, 0) != DEAI_OK ||
+      deai_decode(&deai_receipt_table, pack.body, &receipt, NULL, NULL, 0) != DEAI_OK ||
+      (receipt.has & DEAI_RECEIPT_HAS_CH) == 0)
+    return false;
+  memcpy(ch, receipt.ch, DEAI_ID_BYTES);
+  return true;
+}
+
+typedef struct fetched_removal {
+  deai_pay *pay;
+  const uint8_t *ch;
+  uint64_t left; /* how many more may go */
+  uint64_t removed;
+} fetched_removal;
+
+static int32_t remove_one(void *user, deai_bytes key, deai_bytes value) {
+  fetched_removal *all = user;
+  uint8_t ch[DEAI_ID_BYTES];
+  if (!fetched_channel(value, ch) || memcmp(ch, all->ch, DEAI_ID_BYTES) != 0) return DEAI_OK;
+  if (all->left == 0) return DEAI_EAGAIN;
+  int32_t status = deai_purse_put(all->pay->purse, key, (deai_bytes){NULL, 0});
+  if (status != DEAI_OK) return status;
+  all->left--;
+  all->removed++;
+  return DEAI_OK;
+}
+
+uint64_t spend_prune(deai_pay *pay, uint64_t now_ms, uint64_t most) {
+  uint64_t removed = 0;
+  spend_fetched **at = &pay->fetched;
+  if (pay->options.keep_ms == 0) return 0;
+  while (*at != NULL) {
+    spend_fetched *one = *at;
+    fetched_removal all = {.pay = pay, .ch = one->ch, .left = most - removed};
+    int32_t status = DEAI_EAGAIN;
+    if (fetched_look(pay, one, now_ms, false))
+      status = deai_purse_each(pay->purse, deai_bytes_of("f", 1), &all, remove_one);
+    removed += all.removed;
+    if (status != DEAI_OK || fetched_put(pay, one, true) != DEAI_OK) {
+      at = &one->next;
+      continue;
+    }
+    *at = one->next;
+    free(one);
+  }
+  return removed;
+}
+
 /* ---- asking the payee ---- */
 
 /* owed_of returns the job of this channel whose receipt this is. */
@@ -276,6 +399,8 @@ static void owed_keep(deai_pay *pay, const deai_signed *pack, const spend_job *j
       deai_purse_put(pay->purse, deai_bytes_of(key, sizeof key), deai_bytes_of(room, writer.len)) !=
           DEAI_OK)
     deai_log(DEAI_LEVEL_WARN, "pay", "a receipt that was owed was not kept");
+  else
+    fetched_note(pay, job->chan->ch);
   free(room);
 }
 
@@ -746,8 +871,34 @@ static int32_t load_one(void *user, deai_bytes key, deai_bytes value) {
   return DEAI_OK;
 }
 
+static int32_t load_fetched(void *user, deai_bytes key, deai_bytes value) {
+  deai_pay *pay = user;
+  deai_pay_fetched rec;
+  if (key.len != 1 + DEAI_ID_BYTES ||
+      deai_decode(&fetched_table, value, &rec, NULL, NULL, 0) != DEAI_OK)
+    return DEAI_EVERIFY;
+  spend_fetched *at = fetched_of(pay, key.ptr + 1);
+  if (at == NULL) return DEAI_ENOMEM;
+  at->height = rec.height;
+  at->gone_ms = rec.gone;
+  return DEAI_OK;
+}
+
+/* load_receipt finds the channels of receipts that were fetched before their channel was seen. */
+static int32_t load_receipt(void *user, deai_bytes key, deai_bytes value) {
+  uint8_t ch[DEAI_ID_BYTES];
+  (void)key;
+  if (!fetched_channel(value, ch)) return DEAI_EVERIFY;
+  return fetched_of(user, ch) != NULL ? DEAI_OK : DEAI_ENOMEM;
+}
+
 int32_t spend_load(deai_pay *pay) {
-  return deai_purse_each(pay->purse, deai_bytes_of("o", 1), pay, load_one);
+  int32_t status = deai_purse_each(pay->purse, deai_bytes_of("o", 1), pay, load_one);
+  if (status == DEAI_OK)
+    status = deai_purse_each(pay->purse, deai_bytes_of("h", 1), pay, load_fetched);
+  if (status == DEAI_OK)
+    status = deai_purse_each(pay->purse, deai_bytes_of("f", 1), pay, load_receipt);
+  return status;
 }
 
 void spend_free(deai_pay *pay) {
@@ -756,6 +907,11 @@ void spend_free(deai_pay *pay) {
   while (pay->outs != NULL) {
     spend_chan *gone = pay->outs;
     pay->outs = gone->next;
+    free(gone);
+  }
+  while (pay->fetched != NULL) {
+    spend_fetched *gone = pay->fetched;
+    pay->fetched = gone->next;
     free(gone);
   }
 }

@@ -64,6 +64,11 @@ static int32_t op_find(void *user, const uint8_t key[DEAI_KEY_BYTES], uint8_t ou
   return DEAI_ENOTFOUND;
 }
 
+static uint64_t op_height(void *user) {
+  (void)user;
+  return 1;
+}
+
 static int32_t op_balance(void *user, uint64_t *out) {
   (void)user;
   *out = DEPOSIT;
@@ -117,6 +122,7 @@ static void op_reopen(void *user, deai_call *call) {
 
 static const deai_pay_ops pay_ops = {.channel = op_channel,
                                      .find = op_find,
+                                     .height = op_height,
                                      .balance = op_balance,
                                      .propose = op_propose,
                                      .ask = op_ask,

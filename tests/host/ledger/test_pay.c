@@ -50,6 +50,9 @@ static uint8_t channel_id[DEAI_ID_BYTES];
 static deai_channel_rec channel;
 static bool has_channel;
 static bool payee_lags; /* the payee's ledger has no block yet */
+static bool payer_lags;
+static bool ledger_fails; /* the payer's ledger cannot be read */
+static uint64_t height;
 static uint32_t opens;
 static uint32_t topups;
 static uint32_t claims;
@@ -69,8 +72,9 @@ static uint64_t clock_now(void *state) {
 /* ---- ops ---- */
 
 static int32_t op_channel(void *user, const uint8_t ch[DEAI_ID_BYTES], deai_channel_rec *out) {
+  if (user == &payer && ledger_fails) return DEAI_EIO;
   if (!has_channel || memcmp(ch, channel_id, DEAI_ID_BYTES) != 0) return DEAI_ENOTFOUND;
-  if (user == &payee && payee_lags) return DEAI_ENOTFOUND;
+  if (user == &payee ? payee_lags : payer_lags) return DEAI_ENOTFOUND;
   *out = channel;
   return DEAI_OK;
 }
@@ -80,6 +84,11 @@ static int32_t op_find(void *user, const uint8_t key[DEAI_KEY_BYTES], uint8_t ou
     return DEAI_ENOTFOUND;
   memcpy(out, channel_id, DEAI_ID_BYTES);
   return DEAI_OK;
+}
+
+static uint64_t op_height(void *user) {
+  (void)user;
+  return height;
 }
 
 static int32_t op_balance(void *user, uint64_t *out) {
@@ -236,6 +245,7 @@ static void op_reopen(void *user, deai_call *call) {
 
 static const deai_pay_ops ops = {.channel = op_channel,
                                  .find = op_find,
+                                 .height = op_height,
                                  .balance = op_balance,
                                  .propose = op_propose,
                                  .ask = op_ask,
@@ -289,7 +299,8 @@ static void setup(void) {
   side_start(&payer, 1);
   side_start(&payee, 2);
   payer.balance = 100000;
-  has_channel = payee_lags = payee_silent = false;
+  has_channel = payee_lags = payer_lags = ledger_fails = payee_silent = false;
+  height = 10;
   opens = topups = claims = asks = 0;
   connected = true;
   work = NULL;
@@ -683,18 +694,22 @@ static int32_t count_record(void *user, deai_bytes key, deai_bytes value) {
   return DEAI_OK;
 }
 
-/* records_of closes the payee, counts its durable records of a kind, and opens it again. */
-static uint32_t records_of(const char *kind) {
+/* kept_of closes a side, counts its durable records of a kind, and opens it again. */
+static uint32_t kept_of(side *who, const char *kind) {
   char err[DEAI_ERR_CAP] = "";
   deai_purse *purse = NULL;
   uint32_t count = 0;
   deai_loop_drain(loop);
-  deai_pay_free(payee.pay);
-  ck_assert_int_eq(deai_purse_open(loop, payee.folder, &purse, err, sizeof err), DEAI_OK);
+  deai_pay_free(who->pay);
+  ck_assert_int_eq(deai_purse_open(loop, who->folder, &purse, err, sizeof err), DEAI_OK);
   ck_assert_int_eq(deai_purse_each(purse, deai_bytes_of(kind, 1), &count, count_record), DEAI_OK);
   deai_purse_free(purse);
-  side_open(&payee);
+  side_open(who);
   return count;
+}
+
+static uint32_t records_of(const char *kind) {
+  return kept_of(&payee, kind);
 }
 
 START_TEST(receipts_of_settled_channels_are_kept_for_a_while) {
@@ -727,10 +742,9 @@ END_TEST
 
 /* ---- lost and found ---- */
 
-START_TEST(a_killed_payee_owes_its_receipt_and_gives_it) {
-  char err[DEAI_ERR_CAP] = "";
-  deai_pay_totals totals;
-  deai_call *call = paid_call(1);
+/* lose_payee has the payee killed in the middle of a job: it owes the receipt. */
+static void lose_payee(uint8_t job) {
+  deai_call *call = paid_call(job);
   ck_assert_uint_eq(give_units(call, 0, 50, true), 50);
   connected = false;
   payer.settle.left(payer.pay, call, DEAI_EPEER_LOST);
@@ -738,6 +752,12 @@ START_TEST(a_killed_payee_owes_its_receipt_and_gives_it) {
   payee.settle.over(payee.pay, work); /* the test's call ends; the image is from before */
   work = NULL;
   side_crash(&payee);
+}
+
+START_TEST(a_killed_payee_owes_its_receipt_and_gives_it) {
+  char err[DEAI_ERR_CAP] = "";
+  deai_pay_totals totals;
+  lose_payee(1);
   deai_call *next = call_new(2, false, (deai_bytes){NULL, 0});
   ck_assert_int_eq(do_pay(next, err), DEAI_EPAYMENT);
   ck_assert_ptr_nonnull(strstr(err, "expected member"));
@@ -750,6 +770,111 @@ START_TEST(a_killed_payee_owes_its_receipt_and_gives_it) {
   deai_pay_totals both;
   deai_pay_totals_get(payee.pay, &both);
   ck_assert_uint_eq(both.owed, totals.spent);
+}
+END_TEST
+
+/* fetch_owed has a receipt fetched that a killed payee owed; the payer's ledger has its channel as
+   `lags` says. */
+static void fetch_owed(uint8_t job, bool lags) {
+  lose_payee(job);
+  payer_lags = lags;
+  connected = true;
+  (void)whole_job((uint8_t)(job + 1), 2);
+}
+
+static const uint64_t day_ms = UINT64_C(86400000);
+
+START_TEST(a_fetched_receipt_stays_while_the_ledger_may_still_have_its_channel) {
+  static const char *const cases[] = {"has it", "never had it", "is older", "cannot be read",
+                                      "has it again"};
+  fetch_owed(1, _i == 1);
+  uint64_t now = deai_wall_ms(deai_platform_system());
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now), 0);
+  if (_i == 1 || _i == 2 || _i == 4) has_channel = false;
+  if (_i == 2) height--;
+  if (_i == 3) ledger_fails = true;
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + day_ms), 0);
+  if (_i == 4) {
+    has_channel = true; /* after what an operator did to the ledger's files */
+    ck_assert_uint_eq(deai_pay_prune(payer.pay, now + 2 * day_ms), 0);
+    has_channel = false;
+    ck_assert_uint_eq(deai_pay_prune(payer.pay, now + 3 * day_ms), 0);
+  } else {
+    ck_assert_msg(deai_pay_prune(payer.pay, now + 99 * day_ms) == 0, "%s", cases[_i]);
+  }
+  ck_assert_msg(kept_of(&payer, "f") == 1, "%s", cases[_i]);
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + 3 * day_ms + KEEP_MS - 1), 0);
+}
+END_TEST
+
+START_TEST(fetched_receipts_of_a_settled_channel_go_after_a_while) {
+  fetch_owed(1, false);
+  fetch_owed(3, false);
+  ck_assert_uint_eq(kept_of(&payer, "f"), 2);
+  ck_assert_uint_eq(kept_of(&payer, "h"), 1);
+  uint64_t now = deai_wall_ms(deai_platform_system()) + day_ms;
+  has_channel = false;
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + day_ms), 0);
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now), 0); /* the clock went back */
+  ck_assert_uint_eq(kept_of(&payer, "f"), 2); /* it was closed and opened: the time is kept */
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + KEEP_MS - 1), 0);
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + KEEP_MS), 2);
+  ck_assert_uint_eq(kept_of(&payer, "f"), 0);
+  ck_assert_uint_eq(kept_of(&payer, "h"), 0);
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + 99 * day_ms), 0);
+}
+END_TEST
+
+START_TEST(a_lagging_ledger_that_catches_up_lets_a_fetched_receipt_go_later) {
+  fetch_owed(1, true);
+  uint64_t now = deai_wall_ms(deai_platform_system()) + day_ms;
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now), 0);
+  ck_assert_uint_eq(kept_of(&payer, "h"), 0); /* not seen yet: found by the receipt itself */
+  payer_lags = false;
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now), 0);
+  ck_assert_uint_eq(kept_of(&payer, "h"), 1);
+  has_channel = false;
+  height++;
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + day_ms), 0);
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + day_ms + KEEP_MS), 1);
+  ck_assert_uint_eq(kept_of(&payer, "f"), 0);
+}
+END_TEST
+
+/* f_foreign keeps a receipt of another channel at the payer. */
+static void f_foreign(void) {
+  char err[DEAI_ERR_CAP] = "";
+  uint8_t body[512];
+  uint8_t room[1024];
+  static const uint8_t key[1 + DEAI_ID_BYTES] = {'f', 77};
+  deai_purse *purse = NULL;
+  deai_receipt other = receipt_of(77, 1);
+  other.has |= DEAI_RECEIPT_HAS_CH;
+  memset(other.ch, 0xee, sizeof other.ch);
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){body, sizeof body});
+  ck_assert_int_eq(deai_encode(&deai_receipt_table, &other, &writer, NULL, 0), DEAI_OK);
+  deai_signed pack = {.body = deai_bytes_of(body, writer.len)};
+  writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  ck_assert_int_eq(deai_encode(&deai_signed_table, &pack, &writer, NULL, 0), DEAI_OK);
+  deai_loop_drain(loop);
+  deai_pay_free(payer.pay);
+  ck_assert_int_eq(deai_purse_open(loop, payer.folder, &purse, err, sizeof err), DEAI_OK);
+  ck_assert_int_eq(
+      deai_purse_put(purse, deai_bytes_of(key, sizeof key), deai_bytes_of(room, writer.len)),
+      DEAI_OK);
+  deai_purse_free(purse);
+  side_open(&payer);
+}
+
+START_TEST(only_receipts_of_the_settled_channel_go) {
+  fetch_owed(1, false);
+  f_foreign();
+  uint64_t now = deai_wall_ms(deai_platform_system()) + day_ms;
+  has_channel = false;
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now), 0);
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + KEEP_MS), 1);
+  ck_assert_uint_eq(kept_of(&payer, "f"), 1);
+  ck_assert_uint_eq(deai_pay_prune(payer.pay, now + 99 * day_ms), 0);
 }
 END_TEST
 
@@ -836,6 +961,11 @@ int main(void) {
   tcase_add_test(tests, without_the_exact_voucher_the_lowest_that_covers_is_claimed);
   tcase_add_test(tests, receipts_of_settled_channels_are_kept_for_a_while);
   tcase_add_test(tests, a_killed_payee_owes_its_receipt_and_gives_it);
+  tcase_add_loop_test(tests, a_fetched_receipt_stays_while_the_ledger_may_still_have_its_channel, 0,
+                      5);
+  tcase_add_test(tests, fetched_receipts_of_a_settled_channel_go_after_a_while);
+  tcase_add_test(tests, a_lagging_ledger_that_catches_up_lets_a_fetched_receipt_go_later);
+  tcase_add_test(tests, only_receipts_of_the_settled_channel_go);
   tcase_add_test(tests, what_never_arrived_costs_nothing);
   tcase_add_test(tests, a_payer_that_was_killed_goes_on_at_the_payees_sum);
   tcase_add_test(tests, without_the_payees_sum_it_goes_on_at_the_ceiling);
