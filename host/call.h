@@ -66,7 +66,7 @@ typedef struct deai_call_spec {
   deai_bytes model;
   deai_bytes avoid; /* node keys, 32 bytes each */
   uint64_t price_max;
-  uint32_t flags;           /* DEAI_CALL_HERE, DEAI_CALL_AWAY */
+  uint32_t flags;           /* DEAI_CALL_HERE, DEAI_CALL_AWAY, DEAI_CALL_EXPLAIN */
   struct deai_call *parent; /* the call that this one serves, or NULL; looked at by open only */
 } deai_call_spec;
 
@@ -83,7 +83,8 @@ typedef struct deai_call_hooks {
   /* before the callee gets a part of the caller */
   void (*to_callee)(void *user, deai_call *call, const deai_part *part);
   /* a part the callee sends: DEAI_EAGAIN = not yet paid (deai_call_reopen later, then it is asked
-     again); may set part->receipt and part->provider, which must live until the next call of it */
+     again); may set part->receipt, provider and others, which must live until the next call of
+     it */
   int32_t (*from_callee)(void *user, deai_call *call, deai_part *part);
   /* the callee ended with an error before its first part: DEAI_OK = another one was attached */
   int32_t (*retry)(void *user, deai_call *call, int32_t status, deai_str why);

@@ -143,6 +143,33 @@ static uint32_t net_role(void *user, const uint8_t key[DEAI_KEY_BYTES]) {
   return role;
 }
 
+typedef struct members_walk {
+  void (*each)(void *user, const uint8_t key[DEAI_KEY_BYTES]);
+  void *user;
+} members_walk;
+
+static int32_t member_row(void *user, deai_bytes key, deai_bytes value) {
+  members_walk *walk = user;
+  deai_member_rec member;
+  if (key.len == DEAI_KEY_BYTES &&
+      deai_decode(&deai_member_rec_table, value, &member, NULL, NULL, 0) == DEAI_OK &&
+      member.role == DEAI_ROLE_MEMBER)
+    walk->each(walk->user, key.ptr);
+  return DEAI_OK;
+}
+
+static void net_members(void *user,
+                        void (*each)(void *each_user, const uint8_t key[DEAI_KEY_BYTES]),
+                        void *each_user) {
+  deai_node *node = user;
+  members_walk walk = {each, each_user};
+  int32_t status =
+      deai_ledger_each_record(node->ledger, deai_str_of("registry/1"), deai_str_of("members"),
+                              (deai_bytes){NULL, 0}, &walk, member_row);
+  if (status != DEAI_OK)
+    deai_log(DEAI_LEVEL_WARN, "net", "the members were not listed: %s", deai_status_text(status));
+}
+
 static uint64_t net_height(void *user) {
   deai_node *node = user;
   deai_ledger_head head;
@@ -232,6 +259,7 @@ static const deai_net_ops net_ops = {.open = http_open,
                                      .voucher_of = net_voucher_of,
                                      .role = net_role,
                                      .height = net_height,
+                                     .members = net_members,
                                      .offers = net_offers,
                                      .connected = net_connected};
 

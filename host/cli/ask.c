@@ -321,6 +321,17 @@ static const char *text_of(const json_t *object, const char *key) {
   return text != NULL ? text : "";
 }
 
+/* print_others prints nodes that did not serve, a line each behind a heading. */
+static void print_others(const asking *job, const json_t *of, const char *heading) {
+  const json_t *others = json_object_get(of, "others");
+  for (size_t i = 0; i < json_array_size(others); i++) {
+    const json_t *row = json_array_get(others, i);
+    const char *hex = text_of(row, "node");
+    (void)fprintf(stderr, "%-10s%s %.8s: %s\n", i == 0 ? heading : "",
+                  cli_member_name(job->members, hex), hex, text_of(row, "why"));
+  }
+}
+
 static void print_nodes(const asking *job) {
   const json_t *nodes = json_object_get(job->explained, "nodes");
   (void)fprintf(stderr, "answered  ");
@@ -330,6 +341,7 @@ static void print_nodes(const asking *job) {
                   hex);
   }
   (void)fprintf(stderr, "\nwhy       %s\n", text_of(job->explained, "why"));
+  print_others(job, job->explained, "others");
 }
 
 static void print_audit(const asking *job) {
@@ -431,6 +443,7 @@ static void print_explained(const asking *job, uint64_t rate10) {
                 (long long)json_integer_value(json_object_get(job->explained, "first_ms")),
                 first_ms_of(job), rate10 / 10, rate10 % 10);
   print_audit(job);
+  print_others(job, json_object_get(job->explained, "audit"), "not by");
   free(bytes);
 }
 
@@ -439,13 +452,13 @@ static void print_json(asking *job, uint64_t rate10) {
   uint8_t *bytes = NULL;
   const json_t *told = job->explained;
   json_t *out =
-      json_pack("{s:s, s:s, s:O?, s:s, s:I, s:I, s:I, s:I, s:f, s:O?}", "text",
+      json_pack("{s:s, s:s, s:O?, s:s, s:O*, s:I, s:I, s:I, s:I, s:f, s:O?}", "text",
                 job->text != NULL ? job->text : "", "model", job->model, "nodes",
-                json_object_get(told, "nodes"), "why", text_of(told, "why"), "prompt_tokens",
-                (json_int_t)job->prompt_tokens, "tokens", (json_int_t)job->tokens, "first_ms",
-                (json_int_t)first_ms_of(job), "node_first_ms",
-                (json_int_t)json_integer_value(json_object_get(told, "first_ms")), "tokens_per_s",
-                (double)rate10 / 10, "audit", json_object_get(told, "audit"));
+                json_object_get(told, "nodes"), "why", text_of(told, "why"), "others",
+                json_object_get(told, "others"), "prompt_tokens", (json_int_t)job->prompt_tokens,
+                "tokens", (json_int_t)job->tokens, "first_ms", (json_int_t)first_ms_of(job),
+                "node_first_ms", (json_int_t)json_integer_value(json_object_get(told, "first_ms")),
+                "tokens_per_s", (double)rate10 / 10, "audit", json_object_get(told, "audit"));
   json_t *rank = rank_of(job->line, last_node(job));
   if (rank != NULL) (void)json_object_set_new(out, "rank", rank);
   if (receipt_of(job, &bytes, &receipt)) {

@@ -15,6 +15,7 @@
 #define CANCELS_A_SECOND_MAX 200u
 #define SMALL_FRAME_BYTES    256u /* a window grows only for frames of this size on average */
 #define HEAD_ROOM            (DEAI_HEAD_MAX + 1024u)
+#define END_ROOM             1024u /* of the head of an END, besides its items */
 
 typedef struct ticket {
   struct ticket *next;
@@ -239,7 +240,8 @@ static uint64_t parent_ticket(const deai_link *link, const deai_call *parent) {
 static deai_bytes route_put(uint64_t parent, const deai_call_spec *spec, uint8_t *room,
                             uint64_t room_bytes) {
   deai_bytes avoid[DEAI_CALL_AVOID_MAX];
-  deai_route_head route = {.model = spec->model, .price = spec->price_max, .here = 1, .away = 1};
+  deai_route_head route = {
+      .model = spec->model, .price = spec->price_max, .here = 1, .away = 1, .explain = 1};
   route.avoid = (deai_list){avoid, 0};
   uint64_t keys = spec->avoid.len / DEAI_KEY_BYTES;
   while (route.avoid.count < keys && route.avoid.count < DEAI_CALL_AVOID_MAX) {
@@ -259,6 +261,7 @@ static deai_bytes route_put(uint64_t parent, const deai_call_spec *spec, uint8_t
   route.has |= spec->price_max > 0 ? DEAI_ROUTE_HAS_PRICE : 0;
   route.has |= route.parent != 0 ? DEAI_ROUTE_HAS_PARENT : 0;
   route.has |= spec->plugin.len > 0 ? DEAI_ROUTE_HAS_PLUGIN : 0;
+  route.has |= (spec->flags & DEAI_CALL_EXPLAIN) != 0 ? DEAI_ROUTE_HAS_EXPLAIN : 0;
   route.plugin = spec->plugin;
   deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, room_bytes});
   if (deai_encode(&deai_route_head_table, &route, &writer, NULL, 0) != DEAI_OK) writer.len = 0;
@@ -294,9 +297,19 @@ static deai_bytes call_head(ticket *at, const deai_part *part) {
   return link_encode(link, &deai_call_head_table, &head);
 }
 
+/* is_own returns whether the other side belongs to this node. */
+static bool is_own(const deai_link *link) {
+  return link->options.kind == DEAI_LINK_TO_CHILD || link->options.kind == DEAI_LINK_CLI;
+}
+
 static bool tells_provider(const deai_link *link, const deai_part *part) {
-  bool near = link->options.kind == DEAI_LINK_TO_CHILD || link->options.kind == DEAI_LINK_CLI;
-  return near && part->provider.len == DEAI_KEY_BYTES;
+  return is_own(link) && part->provider.len == DEAI_KEY_BYTES;
+}
+
+/* tells_others returns whether the END names who did not serve the call: when there is room. */
+static bool tells_others(const deai_link *link, const deai_part *part) {
+  uint64_t rest = part->args.len + part->receipt.len + part->why.len + END_ROOM;
+  return is_own(link) && part->others.len > 0 && part->others.len + rest <= DEAI_HEAD_MAX;
 }
 
 static deai_bytes end_head(ticket *at, const deai_part *part) {
@@ -311,6 +324,10 @@ static deai_bytes end_head(ticket *at, const deai_part *part) {
   if (tells_provider(link, part)) {
     head.has |= DEAI_END_HAS_W;
     memcpy(head.w, part->provider.ptr, DEAI_KEY_BYTES);
+  }
+  if (tells_others(link, part)) {
+    head.has |= DEAI_END_HAS_OTHERS;
+    head.others = part->others;
   }
   return link_encode(link, &deai_end_head_table, &head);
 }
@@ -526,6 +543,8 @@ static void spec_route(deai_link *link, const deai_call_head *head, deai_call_sp
   if ((route->has & DEAI_ROUTE_HAS_TO) != 0) spec->provider = deai_bytes_of(route->to, 32);
   if ((route->has & DEAI_ROUTE_HAS_HERE) != 0 && route->here) spec->flags |= DEAI_CALL_HERE;
   if ((route->has & DEAI_ROUTE_HAS_AWAY) != 0 && route->away) spec->flags |= DEAI_CALL_AWAY;
+  if ((route->has & DEAI_ROUTE_HAS_EXPLAIN) != 0 && route->explain)
+    spec->flags |= DEAI_CALL_EXPLAIN;
   ticket *parent = ticket_find(link, route->parent);
   if (parent != NULL && parent->ours) spec->parent = parent->call;
 }
@@ -546,8 +565,8 @@ static bool link_open(deai_link *link, ticket *at, const deai_call_head *head) {
   if ((head->has & DEAI_CALL_HAS_J) != 0) spec.job = deai_bytes_of(head->j, DEAI_ID_BYTES);
   if ((head->has & DEAI_CALL_HAS_O) != 0 && link->options.kind != DEAI_LINK_CLI)
     spec.origin = deai_bytes_of(head->o, DEAI_ID_BYTES);
-  bool may_route = link->options.kind == DEAI_LINK_TO_CHILD || link->options.kind == DEAI_LINK_CLI;
-  if (may_route && (head->has & DEAI_CALL_HAS_X) != 0) spec_route(link, head, &spec, keys, &route);
+  if (is_own(link) && (head->has & DEAI_CALL_HAS_X) != 0)
+    spec_route(link, head, &spec, keys, &route);
   if ((head->has & DEAI_CALL_HAS_V) != 0) {
     deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){voucher, sizeof voucher});
     if (deai_encode(&deai_signed_table, &head->v, &writer, NULL, 0) == DEAI_OK)
@@ -594,11 +613,15 @@ typedef struct head_room {
   uint8_t receipt[HEAD_ROOM];
 } head_room;
 
+/* from_own returns whether the other side is the node that this process belongs to. */
+static bool from_own(const deai_link *link) {
+  return link->options.kind == DEAI_LINK_TO_HOST || link->options.kind == DEAI_LINK_TO_NODE;
+}
+
 /* provider_take takes who answers from a host or node, which alone may say so. */
 static void provider_take(const deai_link *link, bool has, const uint8_t *key, head_room *room,
                           deai_part *part) {
-  bool near = link->options.kind == DEAI_LINK_TO_HOST || link->options.kind == DEAI_LINK_TO_NODE;
-  if (!near || !has) return;
+  if (!from_own(link) || !has) return;
   memcpy(room->provider, key, DEAI_KEY_BYTES);
   part->provider = deai_bytes_of(room->provider, DEAI_KEY_BYTES);
 }
@@ -636,6 +659,7 @@ static bool input_end_head(deai_link *link, ticket *at, deai_bytes head_bytes, d
   part->status = (int32_t)head.st;
   part->why = head.why;
   provider_take(link, (head.has & DEAI_END_HAS_W) != 0, head.w, room, part);
+  if (from_own(link) && (head.has & DEAI_END_HAS_OTHERS) != 0) part->others = head.others;
   if ((head.has & DEAI_END_HAS_R) != 0) {
     deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room->receipt, sizeof room->receipt});
     if (deai_encode(&deai_signed_table, &head.r, &writer, NULL, 0) == DEAI_OK)

@@ -503,24 +503,68 @@ static bool offers_model(deai_bytes args, deai_bytes model, deai_peer_offer *out
   return model.len == 0;
 }
 
+/* offer_find returns whether the record of who has the service and the model; *service_out: the
+   service at least. */
+static bool offer_find(const peer *who, deai_str service, deai_bytes model, deai_peer_offer *row,
+                       bool *service_out) {
+  const deai_offer *offers = who->parsed.offers.items;
+  *service_out = false;
+  for (uint64_t i = 0; i < who->parsed.offers.count; i++) {
+    if (!deai_str_eq(offers[i].s, service)) continue;
+    *service_out = true;
+    if (offers_model(offers[i].a, model, row)) return true;
+  }
+  return false;
+}
+
 static uint32_t seam_list(void *user, deai_str service, deai_bytes model, deai_peer_offer *out,
                           uint32_t cap) {
   deai_net *net = user;
   uint32_t count = 0;
   for (const peer *who = net->peers; who != NULL && count < cap; who = who->next) {
-    const deai_offer *offers = who->parsed.offers.items;
+    bool has_service = false;
     if (!who->up || who->over || who->record == NULL || who->peer_class < DEAI_CLASS_MEMBER)
       continue;
-    for (uint64_t i = 0; i < who->parsed.offers.count; i++) {
-      deai_peer_offer row = {.latency_us = who->latency_us,
-                             .busy = deai_link_tickets(deai_stream_link(who->stream))};
-      if (!deai_str_eq(offers[i].s, service) || !offers_model(offers[i].a, model, &row)) continue;
-      memcpy(row.key, who->key, DEAI_KEY_BYTES);
-      out[count++] = row;
-      break;
-    }
+    deai_peer_offer row = {.latency_us = who->latency_us,
+                           .busy = deai_link_tickets(deai_stream_link(who->stream))};
+    if (!offer_find(who, service, model, &row, &has_service)) continue;
+    memcpy(row.key, who->key, DEAI_KEY_BYTES);
+    out[count++] = row;
   }
   return count;
+}
+
+typedef struct others_list {
+  deai_net *net;
+  deai_str service;
+  deai_bytes model;
+  deai_peer_other *out;
+  uint32_t count;
+  uint32_t cap;
+} others_list;
+
+static void other_add(void *user, const uint8_t key[DEAI_KEY_BYTES]) {
+  others_list *all = user;
+  const peer *who = peer_of(all->net, key);
+  deai_peer_lack lack = DEAI_PEER_AWAY;
+  if (who != NULL) {
+    deai_peer_offer row = {0};
+    bool has_service = false;
+    if (offer_find(who, all->service, all->model, &row, &has_service)) return;
+    lack = has_service ? DEAI_PEER_MODEL : DEAI_PEER_SERVICE;
+    if (who->record == NULL) lack = DEAI_PEER_SILENT;
+  }
+  if (all->count == all->cap) return;
+  memcpy(all->out[all->count].key, key, DEAI_KEY_BYTES);
+  all->out[all->count++].lack = lack;
+}
+
+static uint32_t seam_others(void *user, deai_str service, deai_bytes model, deai_peer_other *out,
+                            uint32_t cap) {
+  deai_net *net = user;
+  others_list all = {.net = net, .service = service, .model = model, .out = out, .cap = cap};
+  if (net->ops.members != NULL) net->ops.members(net->options.user, other_add, &all);
+  return all.count;
 }
 
 int32_t deai_net_serve(deai_net *net, const uint8_t key[DEAI_KEY_BYTES], deai_call *call) {
@@ -540,7 +584,7 @@ static int32_t seam_serve(void *user, const uint8_t key[DEAI_KEY_BYTES], deai_ca
 }
 
 void deai_net_seam(deai_net *net, deai_peers *out) {
-  *out = (deai_peers){.user = net, .list = seam_list, .serve = seam_serve};
+  *out = (deai_peers){.user = net, .list = seam_list, .others = seam_others, .serve = seam_serve};
 }
 
 /* ---- members ---- */

@@ -32,6 +32,9 @@ typedef struct deai_net_ops {
   /* role returns the deai_class of a key: member, guest, or public for strangers */
   uint32_t (*role)(void *user, const uint8_t key[DEAI_KEY_BYTES]);
   uint64_t (*height)(void *user); /* of the ledger, for HELLO and record */
+  /* members calls each for every key with role member, connected or not. May be NULL. */
+  void (*members)(void *user, void (*each)(void *each_user, const uint8_t key[DEAI_KEY_BYTES]),
+                  void *each_user);
   /* offers calls each for what this node offers, for its record */
   void (*offers)(void *user, void (*each)(void *each_user, deai_str service, deai_bytes args),
                  void *each_user);

@@ -418,6 +418,7 @@ static int32_t send_on(deai_instance *instance, const char *function, uint64_t t
   }
   part.receipt = (deai_bytes){NULL, 0}; /* only the host signs */
   part.provider = (deai_bytes){NULL, 0};
+  part.others = (deai_bytes){NULL, 0};
   int32_t status = deai_call_send(at->call, served ? DEAI_SIDE_CALLEE : DEAI_SIDE_CALLER, &part);
   if (status == DEAI_EAGAIN) at->wants_drain = true;
   return status;

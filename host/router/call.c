@@ -98,12 +98,14 @@ static int32_t node_body(part_node *node, const deai_part *part) {
 
 static bool part_fits(const deai_part *part) {
   return part->args.len <= DEAI_HEAD_MAX && part->body.len <= DEAI_BODY_MAX &&
-         part->why.len <= DEAI_CALL_WHY_MAX && part->receipt.len <= DEAI_HEAD_MAX;
+         part->why.len <= DEAI_CALL_WHY_MAX && part->receipt.len <= DEAI_HEAD_MAX &&
+         part->others.len <= DEAI_OTHERS_BYTES;
 }
 
 static int32_t node_new(const deai_part *part, part_node **node_out) {
   if (!part_fits(part)) return DEAI_ETOOLARGE;
-  uint64_t room = part->args.len + part->why.len + part->receipt.len + part->provider.len;
+  uint64_t room =
+      part->args.len + part->why.len + part->receipt.len + part->provider.len + part->others.len;
   part_node *node = calloc(1, sizeof *node + (size_t)room);
   if (node == NULL) return DEAI_ENOMEM;
   uint8_t *at = node->room;
@@ -118,6 +120,7 @@ static int32_t node_new(const deai_part *part, part_node **node_out) {
   node->part.why = (deai_str){(const char *)why.ptr, why.len};
   node->part.receipt = room_put(&at, part->receipt);
   node->part.provider = room_put(&at, part->provider);
+  node->part.others = room_put(&at, part->others);
   node->cost = part_cost(part);
   int32_t status = node_body(node, part);
   if (status == DEAI_OK && part->attachment >= 0) {
@@ -443,7 +446,7 @@ static void end_push(deai_call *call, const deai_part *end) {
   part_node *node = NULL;
   if (node_new(end, &node) != DEAI_OK) {
     deai_part bare = *end;
-    bare.receipt = bare.args = bare.body = (deai_bytes){NULL, 0};
+    bare.receipt = bare.args = bare.body = bare.others = (deai_bytes){NULL, 0};
     bare.why = (deai_str){NULL, 0};
     DEAI_ASSERT(node_new(&bare, &node) == DEAI_OK);
   }

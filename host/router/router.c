@@ -1,4 +1,6 @@
 #include "router.h"
+
+#include "others.h"
 #include "scores.h"
 
 #include "deai/contracts/lm.h"
@@ -59,6 +61,9 @@ typedef struct route {
   uint8_t *receipt;  /* room for the signed receipt */
   deai_receipt said; /* what the receipt must say; texts are of the call */
   char tried_text[TRIED_TEXT_MAX];
+  deai_others_list *refused; /* who was tried in vain; NULL = the call wants no explanation */
+  uint8_t *others;           /* what its END says of all others, made when it was placed */
+  uint64_t others_len;
 } route;
 
 deai_router *deai_router_new(deai_loop *loop, const uint8_t own[DEAI_KEY_BYTES]) {
@@ -185,11 +190,17 @@ static bool row_fits(const route *way, uint32_t at) {
   return offer_read(deai_bytes_of(row->args, row->args_len), spec->model, &price_in, &price_out);
 }
 
-static bool key_avoided(const route *way, const uint8_t *key) {
+/* caller_avoids returns whether the call says not to ask this node. */
+static bool caller_avoids(const route *way, const uint8_t *key) {
   const deai_call_spec *spec = deai_call_about(way->call);
   for (uint64_t at = 0; at + DEAI_KEY_BYTES <= spec->avoid.len; at += DEAI_KEY_BYTES) {
     if (memcmp(spec->avoid.ptr + at, key, DEAI_KEY_BYTES) == 0) return true;
   }
+  return false;
+}
+
+static bool key_avoided(const route *way, const uint8_t *key) {
+  if (caller_avoids(way, key)) return true;
   for (uint32_t i = 0; i < way->tried_count; i++) {
     if (memcmp(way->tried[i], key, DEAI_KEY_BYTES) == 0) return true;
   }
@@ -227,10 +238,13 @@ static int32_t admit(route *way, const offer_row *row, char *err, uint32_t err_c
 }
 
 static void refused_here(route *way, int32_t status, const char *why) {
+  const char *plugin = way->router->rows[way->row]->offering.plugin;
   way->placed = false;
   way->last_status = status;
-  tried_add(way, "; here (%s): %s", way->router->rows[way->row]->offering.plugin,
-            why[0] != 0 ? why : deai_status_text(status));
+  if (why[0] == 0) why = deai_status_text(status);
+  tried_add(way, "; here (%s): %s", plugin, why);
+  if (way->refused != NULL)
+    deai_others_add(way->refused, way->worker, status, "%s: %s", plugin, why);
 }
 
 static int32_t serve_here(route *way, char *err) {
@@ -333,8 +347,9 @@ static void refused_away(route *way, int32_t status, const char *why) {
   const uint8_t *key = way->worker;
   way->placed = false;
   way->last_status = status;
-  tried_add(way, "; %02x%02x%02x%02x: %s", key[0], key[1], key[2], key[3],
-            why[0] != 0 ? why : deai_status_text(status));
+  if (why[0] == 0) why = deai_status_text(status);
+  tried_add(way, "; %02x%02x%02x%02x: %s", key[0], key[1], key[2], key[3], why);
+  if (way->refused != NULL) deai_others_add(way->refused, key, status, "%s", why);
 }
 
 /* serve_away gives the call to the member; what it was to be paid is taken back when it is gone. */
@@ -375,12 +390,127 @@ static int32_t place_away(route *way) {
   return DEAI_ENOPROVIDER;
 }
 
+/* ---- who did not serve it ---- */
+
+/* barred returns why the call itself does not allow that node, or NULL. */
+static const char *barred(const route *way, const uint8_t *key) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  bool own = memcmp(key, way->router->own, DEAI_KEY_BYTES) == 0;
+  if (spec->provider.len == DEAI_KEY_BYTES && memcmp(spec->provider.ptr, key, DEAI_KEY_BYTES) != 0)
+    return "another node is asked for by name";
+  if (caller_avoids(way, key)) return "the caller avoids it";
+  if (own && (spec->flags & DEAI_CALL_AWAY) != 0) return "only other nodes are asked";
+  if (!own && (spec->flags & DEAI_CALL_HERE) != 0) return "only this node is asked";
+  return NULL;
+}
+
+/* lacks notes a node that offers no such service, or not the model. */
+static void lacks(const route *way, deai_others_list *all, const uint8_t *key, bool has_service) {
+  const deai_call_spec *spec = deai_call_about(way->call);
+  if (has_service)
+    deai_others_add(all, key, DEAI_ENOPROVIDER, "does not offer this model");
+  else
+    deai_others_add(all, key, DEAI_ENOPROVIDER, "does not offer %.*s", (int)spec->service.len,
+                    spec->service.ptr);
+}
+
+/* other_here notes this node, when it is not the one that serves. */
+static void other_here(const route *way, deai_others_list *all) {
+  const deai_router *router = way->router;
+  bool has_service = false;
+  if (way->local || deai_others_has(all, router->own)) return;
+  const char *why = barred(way, router->own);
+  if (why != NULL) {
+    deai_others_add(all, router->own, DEAI_EDENIED, "%s", why);
+    return;
+  }
+  for (uint32_t i = 0; i < router->row_count; i++) {
+    const offer_row *row = router->rows[i];
+    if (!deai_str_eq(deai_str_of(row->offering.service), deai_call_about(way->call)->service))
+      continue;
+    has_service = has_service || row->enabled;
+    if (!row->enabled)
+      deai_others_add(all, router->own, DEAI_EPLUGIN_DIED, "%s does not run", row->offering.plugin);
+  }
+  if (!deai_others_has(all, router->own)) lacks(way, all, router->own, has_service);
+}
+
+/* other_offering notes a member that could have served, and was not asked. */
+static void other_offering(const route *way, deai_others_list *all, const scored *who) {
+  const deai_peer_offer *offer = &who->offer;
+  const deai_call_spec *spec = deai_call_about(way->call);
+  const char *why = barred(way, offer->key);
+  if (why != NULL)
+    deai_others_add(all, offer->key, DEAI_EDENIED, "%s", why);
+  else if (spec->price_max > 0 && offer->price_out > spec->price_max)
+    deai_others_add(all, offer->key, DEAI_EPAYMENT,
+                    "its price of %llu a unit out is above the limit of %llu",
+                    (unsigned long long)offer->price_out, (unsigned long long)spec->price_max);
+  else
+    deai_others_add(all, offer->key, DEAI_OK,
+                    "comes behind: price %llu + %llu, %llu us, %u calls, score 0.%03llu",
+                    (unsigned long long)offer->price_in, (unsigned long long)offer->price_out,
+                    (unsigned long long)offer->latency_us, offer->busy,
+                    (unsigned long long)(who->score < 1000000 ? who->score / 1000 : 999));
+}
+
+/* other_lacking notes a member that cannot serve it at all. */
+static void other_lacking(const route *way, deai_others_list *all, const deai_peer_other *who) {
+  if (who->lack == DEAI_PEER_AWAY)
+    deai_others_add(all, who->key, DEAI_EPEER_LOST, "not connected");
+  else if (who->lack == DEAI_PEER_SILENT)
+    deai_others_add(all, who->key, DEAI_ENOPROVIDER, "has not said yet what it offers");
+  else
+    lacks(way, all, who->key, who->lack == DEAI_PEER_MODEL);
+}
+
+static void other_members(const route *way, deai_others_list *all) {
+  scored list[DEAI_PEERS_MAX];
+  deai_peer_other lacking[DEAI_PEERS_MAX];
+  const deai_router *router = way->router;
+  const deai_call_spec *spec = deai_call_about(way->call);
+  uint32_t count = router->peers.list != NULL ? peers_scored(way, list) : 0;
+  for (uint32_t i = 0; i < count; i++) {
+    bool serves = memcmp(list[i].offer.key, way->worker, DEAI_KEY_BYTES) == 0;
+    if (!serves && !deai_others_has(all, list[i].offer.key)) other_offering(way, all, &list[i]);
+  }
+  if (router->peers.others == NULL) return;
+  count =
+      router->peers.others(router->peers.user, spec->service, spec->model, lacking, DEAI_PEERS_MAX);
+  for (uint32_t i = 0; i < count; i++) {
+    bool serves = memcmp(lacking[i].key, way->worker, DEAI_KEY_BYTES) == 0;
+    bool own = memcmp(lacking[i].key, router->own, DEAI_KEY_BYTES) == 0;
+    if (!serves && !own && !deai_others_has(all, lacking[i].key))
+      other_lacking(way, all, &lacking[i]);
+  }
+}
+
+/* others_make writes who does not serve the call that was placed. Without memory it goes without:
+   an explanation is no reason to fail. */
+static void others_make(route *way) {
+  if (way->refused == NULL || !way->placed) return;
+  deai_others_list *all = malloc(sizeof *all);
+  if (way->others == NULL) way->others = malloc(DEAI_OTHERS_BYTES);
+  way->others_len = 0;
+  if (all != NULL && way->others != NULL) {
+    *all = *way->refused;
+    deai_others_drop(all, way->worker);
+    other_here(way, all);
+    other_members(way, all);
+    int32_t status =
+        deai_others_encode(all, (deai_buf){way->others, DEAI_OTHERS_BYTES}, &way->others_len);
+    if (status != DEAI_OK) way->others_len = 0;
+  }
+  free(all);
+}
+
 /* place finds the next callee: DEAI_OK, DEAI_EAGAIN when it waits to be paid, or why there is none.
    */
 static int32_t place(route *way) {
   way->units_out = 0;
   int32_t status = place_here(way);
   if (status == DEAI_ENOPROVIDER) status = place_away(way);
+  if (status == DEAI_OK || status == DEAI_EAGAIN) others_make(way);
   return status == DEAI_ENOPROVIDER ? way->last_status : status;
 }
 
@@ -476,6 +606,11 @@ static int32_t hook_from_callee(void *user, deai_call *call, deai_part *part) {
   bool is_end = (part->flags & DEAI_PART_END) != 0;
   bool settled = spec->job.len == DEAI_ID_BYTES;
   if (way->placed) part->provider = deai_bytes_of(way->worker, DEAI_KEY_BYTES);
+  part->others = (deai_bytes){NULL, 0};
+  if (is_end && way->refused != NULL) {
+    if (way->others == NULL) others_make(way); /* it ended before it was placed in full */
+    part->others = deai_bytes_of(way->others, way->others_len);
+  }
   if (!settled) return DEAI_OK;
   bool priced = way->price_in > 0 || way->price_out > 0;
   bool given = way->local && priced && spec->caller_kind == DEAI_CALLER_PEER && part->units > 0;
@@ -502,8 +637,11 @@ static int32_t hook_retry(void *user, deai_call *call, int32_t status, deai_str 
   (void)call;
   route *way = user;
   if (!worth_another(status)) return status;
+  deai_str text = why.len > 0 ? why : deai_str_of(deai_status_text(status));
   tried_add(way, "; %s: %.*s", way->local ? "here" : "member", (int)(why.len < 200 ? why.len : 200),
             why.ptr);
+  if (way->refused != NULL && way->placed)
+    deai_others_add(way->refused, way->worker, status, "%.*s", (int)text.len, text.ptr);
   if (way->placed) left(way, status);
   way->placed = false;
   way->last_status = status;
@@ -519,6 +657,8 @@ static void hook_over(void *user, deai_call *call) {
   way->router->open_calls--;
   deai_hasher_free(way->in_hasher);
   free(way->receipt);
+  free(way->refused);
+  free(way->others);
   free(way);
 }
 
@@ -577,6 +717,8 @@ static int32_t route_new(deai_router *router, deai_call *call) {
       return DEAI_ENOMEM;
     }
   }
+  if ((deai_call_about(call)->flags & DEAI_CALL_EXPLAIN) != 0)
+    way->refused = calloc(1, sizeof *way->refused); /* without memory: without an explanation */
   router->open_calls++;
   deai_call_hook(call, &hooks, way);
   int32_t status = place(way);

@@ -19,6 +19,8 @@
             most calls) comes behind all others, whatever it costs.
    Retry    A provider that is lost or busy before its first part is replaced by the next one.
    Settle   A call with a job id is hashed, counted and receipted on both sides (settle.h).
+   Explain  A call with DEAI_CALL_EXPLAIN gets with its END who of the network did not serve it, and
+            why (others.h), as it was when its provider was chosen.
    Origin   A call made while serving another carries a keyed hash of the first caller.
    Threads  [loop]
    Limits   DEAI_ROUTER_OFFERS_MAX local services, DEAI_PEERS_MAX members looked at. */

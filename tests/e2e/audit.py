@@ -3,6 +3,7 @@ fourth node that verifies. Two lies, one after the other: a bit of a logit (anot
 of another seed over an honest prefill (a wrong token)."""
 import json
 import os
+import re
 
 from nodes import check, main, until
 
@@ -56,6 +57,10 @@ def lie(net, front, honest, kind, liar, before):
                       "--via", liar.name, QUESTION).err
     check(f"{kind}: --explain says UNEQUAL and who found it",
           "audit     UNEQUAL: honest" in text, text)
+    check(f"{kind}: --explain says why the others did not answer",
+          f"honest {honest.hex[:8]}: another node is asked for by name" in text and
+          f"front {front.hex[:8]}: another node is asked for by name" in text and
+          re.search("fourth [0-9a-f]{8}: does not offer this model", text), text)
     return job, answer
 
 

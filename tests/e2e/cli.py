@@ -167,6 +167,28 @@ def remarks(a, b):
     check("ask: time is up", late.err.strip() != "", late.err)
 
 
+def others(a, b, poor):
+    """Who did not answer, each with its reason: as text and as JSON."""
+    def rows(*words):
+        answer = a.deai("--json", "ask", "--max", "2", *words, "Hi").json()
+        return {row["node"]: (row["status"], row["why"]) for row in answer["others"]}
+    seen = rows()
+    check("ask --json: the others, and why not", set(seen) == {a.hex, poor.hex} and
+          seen[a.hex] == ("ENOPROVIDER", "does not offer deai.lm/1-draft") and
+          seen[poor.hex][0] == "ENOPROVIDER", seen)
+    named = rows("--via", "b")
+    check("ask --via: the node itself was not asked", named[a.hex] ==
+          ("EDENIED", "another node is asked for by name") and b.hex not in named, named)
+    poor.down()
+    until(lambda: rows()[poor.hex] == ("EPEER_LOST", "not connected"), 20, "poor is not connected")
+    said = a.deai("ask", "--max", "2", "--explain", "Hi").err
+    check("ask --explain: a line each", re.search(r"^others    \S+ [0-9a-f]{8}: .*\n {10}\S+ ", said,
+                                                  re.M) and
+          f"a {a.hex[:8]}: does not offer deai.lm/1-draft" in said and
+          f"poor {poor.hex[:8]}: not connected" in said, said)
+    poor.up()
+
+
 def money(net, cid):
     poor = net.join("poor", without=("compute/cpu",))
     until(lambda: cid in poor.models(), 30, "poor sees the model")
@@ -249,6 +271,7 @@ def test(net):
     remarks(a, b)
     collected(b, cid)
     poor = money(net, cid)
+    others(a, b, poor)
     degraded(net)
     leaves(a, b, poor)
 

@@ -37,9 +37,11 @@ struct answer_audit {
   candidate worker;
   candidate list[ANSWER_MEMBERS_MAX]; /* who has the model, without the worker */
   uint32_t count;
-  uint32_t owners_known; /* the worker's, then list[i - 1]'s */
-  uint32_t at;           /* list[at] audits */
-  uint32_t asked;        /* how many were asked */
+  uint32_t owners_known;                   /* the worker's, then list[i - 1]'s */
+  uint32_t at;                             /* list[at] audits */
+  uint32_t asked;                          /* how many were asked */
+  answer_other others[ANSWER_MEMBERS_MAX]; /* who did not audit: given_up first */
+  uint32_t other_count;
   answer_verdict verdict;
   answer_audited_fn *done;
   void *user;
@@ -139,6 +141,35 @@ static void observe_all(const answer_audit *audit) {
   observe(audit->inst, &encoder, DEAI_RANK_UNEQUAL);
 }
 
+static bool stranger(const answer_audit *audit, const candidate *who) {
+  return who->has_owner && audit->worker.has_owner &&
+         memcmp(who->owner, audit->worker.owner, DEAI_ACCT_BYTES) != 0;
+}
+
+static void other_add(answer_audit *audit, const uint8_t key[DEAI_KEY_BYTES], int32_t status,
+                      const char *why) {
+  if (audit->other_count == ANSWER_MEMBERS_MAX) return;
+  answer_other *row = &audit->others[audit->other_count++];
+  memcpy(row->key, key, DEAI_KEY_BYTES);
+  row->status = status;
+  (void)snprintf(row->why, sizeof row->why, "%s", why);
+}
+
+/* others_add notes the providers that were not asked, and why. */
+static void others_add(answer_audit *audit) {
+  const answer_verdict *v = &audit->verdict;
+  for (uint32_t i = 0; i < audit->count; i++) {
+    const candidate *who = &audit->list[i];
+    if (v->has_auditor && memcmp(who->key, v->auditor, DEAI_KEY_BYTES) == 0) continue;
+    if (!v->other_owner || stranger(audit, who))
+      other_add(audit, who->key, DEAI_OK, "not drawn");
+    else if (who->has_owner && audit->worker.has_owner)
+      other_add(audit, who->key, DEAI_EDENIED, "has the owner of the worker");
+    else
+      other_add(audit, who->key, DEAI_EDENIED, "its owner or the worker's is not known");
+  }
+}
+
 static void finish(answer_audit *audit) {
   deai_inst *inst = audit->inst;
   answer_verdict *verdict = &audit->verdict;
@@ -149,6 +180,9 @@ static void finish(answer_audit *audit) {
   verdict->args = answer_text_bytes(&audit->args);
   verdict->body = answer_text_bytes(&audit->body);
   verdict->receipt = answer_text_bytes(&audit->auditor_receipt);
+  others_add(audit);
+  verdict->others = audit->others;
+  verdict->other_count = audit->other_count;
   if (audit->done != NULL) audit->done(audit->user, verdict);
   audit_free(audit);
 }
@@ -260,28 +294,29 @@ static void encode(answer_audit *audit) {
 
 /* ---- replay ---- */
 
-/* judge compares the auditor's END with the worker's; false = it cannot be compared, and why. */
-static bool judge(answer_audit *audit, const deai_part *part, const char **why_out) {
+/* judge compares the auditor's END with the worker's; an error: it cannot be compared, and why. */
+static int32_t judge(answer_audit *audit, const deai_part *part, const char **why_out) {
   deai_lm_end theirs;
   deai_arena arena = answer_arena(audit->inst);
   answer_verdict *v = &audit->verdict;
   *why_out = deai_status_text(part->status);
-  if (part->status != DEAI_OK) return false;
+  if (part->status != DEAI_OK) return part->status;
   *why_out = "the auditor's answer has no form";
   if (deai_decode(&deai_lm_end_table, part->args, &theirs, &arena, NULL, 0) != DEAI_OK ||
       theirs.n != audit->end.n || deai_bytes_eq(theirs.model, audit->end.model) == 0)
-    return false;
+    return DEAI_EVERIFY;
   *why_out = "the auditor has other rules of arithmetic";
-  if (theirs.rules != audit->end.rules) return false;
+  if (theirs.rules != audit->end.rules) return DEAI_EVERSION;
   v->root_differs = memcmp(theirs.root, audit->end.root, DEAI_HASH_BYTES) != 0;
   v->has_wrong = (theirs.has & DEAI_LM_END_HAS_WRONG) != 0;
   v->wrong = theirs.wrong;
   v->result = v->root_differs || v->has_wrong ? DEAI_RANK_UNEQUAL : DEAI_RANK_EQUAL;
-  return true;
+  return DEAI_OK;
 }
 
 /* give_up takes the auditor off the list and draws another one. */
-static void give_up(answer_audit *audit, const char *why) {
+static void give_up(answer_audit *audit, int32_t status, const char *why) {
+  other_add(audit, audit->list[audit->at].key, status, why);
   (void)snprintf(audit->verdict.why, sizeof audit->verdict.why, "%s", why);
   audit->list[audit->at] = audit->list[--audit->count];
   replay(audit);
@@ -292,18 +327,14 @@ static int32_t on_replay(void *user, const deai_part *part) {
   const char *why = NULL;
   if ((part->flags & DEAI_PART_END) == 0) return DEAI_OK;
   audit->ticket = DEAI_NO_TICKET;
-  if (!judge(audit, part, &why)) {
-    give_up(audit, why);
+  int32_t status = judge(audit, part, &why);
+  if (status != DEAI_OK) {
+    give_up(audit, status, why);
     return DEAI_OK;
   }
   answer_text_put(&audit->auditor_receipt, part->receipt.ptr, (size_t)part->receipt.len);
   encode(audit);
   return DEAI_OK;
-}
-
-static bool stranger(const answer_audit *audit, const candidate *who) {
-  return who->has_owner && audit->worker.has_owner &&
-         memcmp(who->owner, audit->worker.owner, DEAI_ACCT_BYTES) != 0;
 }
 
 /* draw picks the auditor: one of another owner if there is one. DEAI_ENOPROVIDER, DEAI_EIO. */
@@ -349,7 +380,7 @@ static void replay(answer_audit *audit) {
                     .user = audit};
   status = answer_ask_tokens(audit->inst, &ask, "replay", answer_text_bytes(&audit->args),
                              answer_text_bytes(&audit->body), &audit->ticket);
-  if (status != DEAI_OK) give_up(audit, deai_status_text(status));
+  if (status != DEAI_OK) give_up(audit, status, deai_status_text(status));
 }
 
 /* ---- who ---- */

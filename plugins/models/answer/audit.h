@@ -5,6 +5,7 @@
 
 #include "deai/contracts/lm.h"
 #include "deai/contracts/rank.h"
+#include "deai/contracts/wire.h"
 
 /* An answer_audit has another provider replay a finished answer: all its tokens are forced, and the
    auditor says the root of what it computed and the first token that the sampler would not have
@@ -44,6 +45,13 @@ typedef struct answer_fact {
   deai_bytes encode_text;
 } answer_fact;
 
+/* A node that did not serve: DEAI_OK = it could have. */
+typedef struct answer_other {
+  uint8_t key[DEAI_KEY_BYTES];
+  int32_t status;
+  char why[DEAI_OTHER_WHY_MAX + 1];
+} answer_other;
+
 typedef enum answer_ids { ANSWER_IDS_NONE, ANSWER_IDS_EQUAL, ANSWER_IDS_UNEQUAL } answer_ids;
 
 /* What came of an audit; what it points to lives until done returns. */
@@ -61,6 +69,8 @@ typedef struct answer_verdict {
   deai_bytes receipt; /* the auditor's, signed, or empty */
   deai_bytes args;    /* of its replay */
   deai_bytes body;
+  const answer_other *others; /* providers of the model that did not audit, without the worker */
+  uint32_t other_count;
 } answer_verdict;
 
 typedef void answer_audited_fn(void *user, const answer_verdict *verdict);

@@ -31,6 +31,38 @@ static void member_base64(answer_text *text, const char *name, deai_bytes value)
   answer_text_json(text, (deai_str){(const char *)value.ptr, value.len});
 }
 
+/* other_nodes writes the nodes that did not serve. */
+static void other_nodes(answer_text *text, const answer_other *rows, uint64_t count) {
+  if (count == 0) return;
+  member(text, "others");
+  answer_text_add(text, "[");
+  for (uint64_t i = 0; i < count; i++) {
+    answer_text_add(text, i > 0 ? ",{" : "{");
+    member(text, "node");
+    key(text, rows[i].key);
+    member_text(text, "status", deai_status_name(rows[i].status));
+    member_text(text, "why", rows[i].why);
+    answer_text_add(text, "}");
+  }
+  answer_text_add(text, "]");
+}
+
+void answer_others_read(answer_text *rows, deai_bytes others) {
+  _Alignas(16) uint8_t room[DEAI_OTHERS_MAX * sizeof(deai_other) + 64];
+  deai_arena arena = {room, sizeof room, 0};
+  deai_others all;
+  if (others.len == 0 || deai_decode(&deai_others_table, others, &all, &arena, NULL, 0) != DEAI_OK)
+    return;
+  const deai_other *list = all.n.items;
+  for (uint64_t i = 0; i < all.n.count; i++) {
+    answer_other row = {.status = (int32_t)list[i].st};
+    if (list[i].st > 0 || list[i].st < DEAI_STATUS_MIN) row.status = DEAI_EINTERNAL;
+    memcpy(row.key, list[i].k, DEAI_KEY_BYTES);
+    memcpy(row.why, list[i].why.ptr, (size_t)list[i].why.len);
+    answer_text_put(rows, &row, sizeof row);
+  }
+}
+
 static void audit(answer_text *text, const answer_verdict *verdict) {
   member(text, "audit");
   answer_text_add(text, "{");
@@ -50,6 +82,7 @@ static void audit(answer_text *text, const answer_verdict *verdict) {
   if (verdict->ids != ANSWER_IDS_NONE)
     member_text(text, "ids", verdict->ids == ANSWER_IDS_EQUAL ? "equal" : "unequal");
   member_text(text, "objection", verdict->objection);
+  other_nodes(text, verdict->others, verdict->other_count);
   answer_text_add(text, "}");
 }
 
@@ -63,6 +96,7 @@ void answer_explain_write(answer_text *text, const answer_explained *explained) 
   }
   answer_text_add(text, "]");
   member_text(text, "why", explained->why);
+  other_nodes(text, explained->others, explained->other_count);
   member(text, "first_ms");
   answer_text_uint(text, explained->first_ms);
   audit(text, explained->verdict);

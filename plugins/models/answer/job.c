@@ -34,7 +34,9 @@ typedef struct result {
   answer_verdict verdict; /* without the bytes it points to */
   answer_text file;       /* base64url, where the client wants to be explained */
   answer_text audit_file;
-  const char *chosen; /* why the last provider was chosen */
+  answer_text others;       /* answer_other items: who did not serve, likewise */
+  answer_text audit_others; /* and who did not audit */
+  const char *chosen;       /* why the last provider was chosen */
   uint64_t first_ms;
 } result;
 
@@ -71,6 +73,7 @@ struct answer_job {
   bool broken; /* the provider breaks the contract: cancelled, its END is taken as lost */
   uint32_t resumes;
   uint8_t avoid[ANSWER_RESUMES_MAX + 1][DEAI_KEY_BYTES];
+  int32_t avoid_status[ANSWER_RESUMES_MAX + 1]; /* how each was lost */
   uint32_t avoid_count;
   uint8_t provider[DEAI_KEY_BYTES];
   bool has_provider;
@@ -225,12 +228,20 @@ static void comment(answer_text *text, const char *name, deai_bytes value) {
   answer_text_add(text, "\n\n");
 }
 
+static uint64_t others_in(const answer_text *rows) {
+  return rows->len / sizeof(answer_other);
+}
+
 /* explain tells how the choice came about. */
 static void explain(answer_job *job, answer_text *lines) {
-  const result *at = &job->results[job->choice];
+  result *at = &job->results[job->choice];
+  at->verdict.others = (const answer_other *)(const void *)at->audit_others.ptr;
+  at->verdict.other_count = (uint32_t)others_in(&at->audit_others);
   answer_explained told = {
       .nodes = deai_bytes_of(job->providers[0], (uint64_t)job->provider_count * DEAI_KEY_BYTES),
       .why = at->chosen,
+      .others = (const answer_other *)(const void *)at->others.ptr,
+      .other_count = others_in(&at->others),
       .first_ms = at->first_ms,
       .verdict = &at->verdict,
       .file = answer_text_bytes(&at->file),
@@ -360,6 +371,9 @@ static void keep_audit(answer_job *job, const answer_verdict *verdict) {
   answer_text file = {0};
   at->audit = answer_audit_name(verdict->result);
   at->verdict = *verdict;
+  if (job->wishes.explain)
+    answer_text_put(&at->audit_others, verdict->others,
+                    verdict->other_count * sizeof verdict->others[0]);
   if (job->wishes.explain && verdict->has_auditor)
     answer_job_file(&file, verdict->receipt, verdict->args, verdict->body,
                     answer_text_bytes(&job->tokens));
@@ -513,15 +527,32 @@ static const char *why_chosen(const answer_job *job) {
   return "the first that took the call, by price, then latency, load and score";
 }
 
+/* keep_others keeps who did not serve the choice; the router does not know how those were lost that
+   this job avoids. */
+static void keep_others(answer_job *job, const deai_part *end) {
+  result *at = &job->results[job->choice];
+  if (end->size >= sizeof *end) answer_others_read(&at->others, end->others);
+  answer_other *rows = (answer_other *)(void *)at->others.ptr;
+  for (uint64_t i = 0; i < others_in(&at->others); i++) {
+    for (uint32_t j = 0; j < job->avoid_count; j++) {
+      if (memcmp(rows[i].key, job->avoid[j], DEAI_KEY_BYTES) != 0) continue;
+      rows[i].status = job->avoid_status[j];
+      (void)snprintf(rows[i].why, sizeof rows[i].why, "%s while this was answered",
+                     rows[i].status == DEAI_EVERIFY ? "it broke the contract" : "it was lost");
+    }
+  }
+}
+
 /* keep_explained keeps what the client is told of the choice. */
-static void keep_explained(answer_job *job, deai_bytes receipt) {
+static void keep_explained(answer_job *job, const deai_part *end) {
   result *at = &job->results[job->choice];
   answer_text file = {0};
   at->chosen = why_chosen(job);
   at->first_ms = job->first_ms;
   if (!job->wishes.explain) return;
+  keep_others(job, end);
   answer_text body = lm_body(job, job->forced);
-  answer_job_file(&file, receipt, answer_text_bytes(&job->args), answer_text_bytes(&body),
+  answer_job_file(&file, end->receipt, answer_text_bytes(&job->args), answer_text_bytes(&body),
                   answer_text_bytes(&job->tokens));
   if (file.status == DEAI_OK && body.status == DEAI_OK)
     answer_base64url(&at->file, answer_text_bytes(&file));
@@ -540,14 +571,15 @@ static void choice_end(answer_job *job, const deai_part *part, const deai_lm_end
   at->finish = end->finish == DEAI_LM_STOP ? "stop" : "length";
   job->usage.completion_tokens += ids_in(&job->tokens);
   uint64_t paid = take_receipt(job, part->receipt);
-  keep_explained(job, part->receipt);
+  keep_explained(job, part);
   if (!audit(job, part, end, paid)) choice_next(job);
 }
 
 /* ---- generate ---- */
 
-static void avoid_provider(answer_job *job) {
+static void avoid_provider(answer_job *job, int32_t status) {
   if (!job->has_provider || job->avoid_count > ANSWER_RESUMES_MAX) return;
+  job->avoid_status[job->avoid_count] = status;
   memcpy(job->avoid[job->avoid_count++], job->provider, DEAI_KEY_BYTES);
 }
 
@@ -567,7 +599,7 @@ static void lost(answer_job *job, int32_t status, deai_str why) {
     fail_status(job, status, why);
     return;
   }
-  avoid_provider(job);
+  avoid_provider(job, status);
   job->resumes++;
   answer_count(job->inst, "answers_resumed", &job->inst->counts.answers_resumed);
   deai_text(job->inst->host, job->inst->ctx, DEAI_LOG_INFO,
@@ -711,6 +743,7 @@ static void generate(answer_job *job) {
                     .job = deai_bytes_of(job->id, sizeof job->id),
                     .avoid = avoid,
                     .avoid_count = job->avoid_count,
+                    .flags = job->wishes.explain ? DEAI_CALL_EXPLAIN : 0,
                     .part = on_generate,
                     .user = job};
   job->state = JOB_GENERATE;
@@ -778,7 +811,7 @@ static int32_t on_encode(void *user, const deai_part *part) {
     busy(job, encode);
   } else if (gone && job->resumes < ANSWER_RESUMES_MAX && part->provider.len == DEAI_KEY_BYTES) {
     see_provider(job, part->provider, false);
-    avoid_provider(job);
+    avoid_provider(job, part->status);
     job->resumes++;
     encode(job);
   } else if (part->status != DEAI_OK) {
@@ -919,6 +952,8 @@ void answer_job_free(answer_job *job) {
     answer_text_free(&job->results[i].receipt);
     answer_text_free(&job->results[i].file);
     answer_text_free(&job->results[i].audit_file);
+    answer_text_free(&job->results[i].others);
+    answer_text_free(&job->results[i].audit_others);
   }
   for (uint32_t i = 0; i < ANSWER_PROMPTS_MAX; i++)
     answer_text_free(&job->ids[i]);

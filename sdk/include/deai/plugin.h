@@ -66,6 +66,8 @@ typedef struct deai_part {
   deai_str why;        /* with a negative status: what was expected, what was found, what to do */
   deai_bytes receipt;  /* received with the callee's END: signed<receipt>, or empty */
   deai_bytes provider; /* received with a callee's part: key of the node that answers */
+  deai_bytes others;   /* received with the END of a call that asked for it (DEAI_CALL_EXPLAIN):
+                          deai_others of contracts/wire.h, or empty */
 } deai_part;
 
 /* Who calls. Set by the host from the connection, never by the caller. */
@@ -98,8 +100,9 @@ typedef struct deai_call_options {
   uint64_t price_max; /* 10^-9 coin for a unit out; 0 = no limit of its own */
   deai_bytes model;   /* lm: CID, the router looks for nodes that offer it; empty = any */
 } deai_call_options;
-#define DEAI_CALL_HERE 1u /* only a provider of this node */
-#define DEAI_CALL_AWAY 2u /* only another node */
+#define DEAI_CALL_HERE    1u /* only a provider of this node */
+#define DEAI_CALL_AWAY    2u /* only another node */
+#define DEAI_CALL_EXPLAIN 4u /* the END names the nodes that did not serve it, and why */
 
 typedef struct deai_host deai_host;
 

@@ -70,8 +70,21 @@ static const deai_field end_rows[] = {
     DEAI_F_FIXED_OPT(deai_end_head, w, "w", DEAI_KEY_BYTES),
     DEAI_F_INT(deai_end_head, st, "st"),
     DEAI_F_TEXT_OPT(deai_end_head, why, "why", 0, 4096),
+    DEAI_F_ANY_OPT(deai_end_head, others, "others", DEAI_OTHERS_BYTES),
 };
 const deai_table deai_end_head_table = DEAI_TABLE_HEAD("end", deai_end_head, end_rows);
+
+static const deai_field other_rows[] = {
+    DEAI_F_FIXED(deai_other, k, "k", DEAI_KEY_BYTES),
+    DEAI_F_INT(deai_other, st, "st"),
+    DEAI_F_TEXT(deai_other, why, "why", 0, DEAI_OTHER_WHY_MAX),
+};
+static const deai_table other_table = DEAI_TABLE_HEAD("other", deai_other, other_rows);
+
+static const deai_field others_rows[] = {
+    DEAI_F_LIST_OF(deai_others, n, "n", 0, DEAI_OTHERS_MAX, &other_table),
+};
+const deai_table deai_others_table = DEAI_TABLE_HEAD("others", deai_others, others_rows);
 
 static const deai_field route_rows[] = {
     DEAI_F_FIXED_OPT(deai_route_head, to, "to", DEAI_KEY_BYTES),
@@ -82,5 +95,6 @@ static const deai_field route_rows[] = {
     DEAI_F_UINT_OPT(deai_route_head, price, "price", 0, UINT64_MAX),
     DEAI_F_UINT_OPT(deai_route_head, parent, "parent", 0, UINT64_MAX),
     DEAI_F_TEXT_OPT(deai_route_head, plugin, "plugin", 1, DEAI_NAME_MAX),
+    DEAI_F_BOOL_OPT(deai_route_head, explain, "explain"),
 };
 const deai_table deai_route_head_table = DEAI_TABLE_HEAD("route", deai_route_head, route_rows);

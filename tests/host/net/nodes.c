@@ -120,6 +120,15 @@ static uint64_t height(void *user) {
   return 7;
 }
 
+static void members(void *user, void (*each)(void *each_user, const uint8_t key[DEAI_KEY_BYTES]),
+                    void *each_user) {
+  (void)user;
+  for (uint32_t i = 0; i < TEST_NODES_MAX; i++) {
+    if (nodes[i].key != NULL && nodes[i].class_of_it == DEAI_CLASS_MEMBER)
+      each(each_user, deai_key_public(nodes[i].key));
+  }
+}
+
 static void offers(void *user, void (*each)(void *each_user, deai_str service, deai_bytes args),
                    void *each_user) {
   const test_node *node = user;
@@ -135,8 +144,12 @@ static void connected(void *user, const uint8_t key[DEAI_KEY_BYTES], bool up) {
     node->downs++;
 }
 
-static const deai_net_ops net_ops = {
-    .open = open_call, .role = role, .height = height, .offers = offers, .connected = connected};
+static const deai_net_ops net_ops = {.open = open_call,
+                                     .role = role,
+                                     .height = height,
+                                     .members = members,
+                                     .offers = offers,
+                                     .connected = connected};
 
 test_node *test_node_open(uint32_t number, uint32_t class_of_it, const uint8_t *genesis) {
   uint8_t seed[32] = {(uint8_t)(number + 1)};

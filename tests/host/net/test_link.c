@@ -638,6 +638,75 @@ END_TEST
 
 /* ---- calls ---- */
 
+static uint8_t others_said[DEAI_OTHERS_BYTES];
+static uint64_t others_said_len; /* of the callee's END */
+static uint64_t others_args_len; /* and its args */
+static uint64_t others_got;      /* of the caller's */
+
+/* answer_others answers with an END that names others, as only the router of a node does. */
+static void answer_others(test_end *end, const deai_part *part) {
+  static const uint8_t zeros[DEAI_HEAD_MAX];
+  static uint8_t args[DEAI_HEAD_MAX];
+  if ((part->flags & DEAI_PART_END) == 0) return;
+  deai_part last = {.size = (uint32_t)sizeof last,
+                    .flags = DEAI_PART_END,
+                    .attachment = -1,
+                    .others = deai_bytes_of(others_said, others_said_len)};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){args, sizeof args});
+  if (others_args_len > 0) deai_cbor_put_bytes(&writer, deai_bytes_of(zeros, others_args_len));
+  last.args = deai_bytes_of(args, writer.len);
+  ck_assert_int_eq(deai_call_send(end->call, DEAI_SIDE_CALLEE, &last), DEAI_OK);
+}
+
+static void got_others(test_end *end, const deai_part *part) {
+  (void)end;
+  others_got = part->others.len;
+  if (others_got > 0) ck_assert_mem_eq(part->others.ptr, others_said, (size_t)others_got);
+}
+
+static uint64_t others_over(deai_link_kind kind_a, deai_link_kind kind_b, uint64_t args_len) {
+  test_end caller;
+  deai_others all = {0};
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){others_said, sizeof others_said});
+  ck_assert_int_eq(deai_encode(&deai_others_table, &all, &writer, NULL, 0), DEAI_OK);
+  others_said_len = writer.len;
+  others_args_len = args_len;
+  others_got = UINT64_MAX;
+  join(kind_a, kind_b);
+  b->on_part = answer_others;
+  call_begin(a, &caller);
+  caller.on_part = got_others;
+  ck_assert_int_eq(test_send(&caller, "x", 0, DEAI_PART_END, 0), DEAI_OK);
+  settle();
+  ck_assert_int_eq(caller.status, DEAI_OK);
+  return others_got;
+}
+
+START_TEST(a_member_is_told_of_no_others) {
+  ck_assert_uint_eq(others_over(DEAI_LINK_PEER, DEAI_LINK_PEER, 0), 0);
+}
+END_TEST
+
+START_TEST(a_child_tells_its_host_of_no_others) {
+  ck_assert_uint_eq(others_over(DEAI_LINK_TO_CHILD, DEAI_LINK_TO_HOST, 0), 0);
+}
+END_TEST
+
+START_TEST(others_that_do_not_fit_are_left_out) {
+  ck_assert_uint_eq(others_over(DEAI_LINK_TO_HOST, DEAI_LINK_TO_CHILD, DEAI_HEAD_MAX - 1024), 0);
+}
+END_TEST
+
+START_TEST(a_child_is_told_of_others) {
+  ck_assert_uint_eq(others_over(DEAI_LINK_TO_HOST, DEAI_LINK_TO_CHILD, 0), others_said_len);
+}
+END_TEST
+
+START_TEST(the_command_line_is_told_of_others) {
+  ck_assert_uint_eq(others_over(DEAI_LINK_TO_NODE, DEAI_LINK_CLI, 100), others_said_len);
+}
+END_TEST
+
 static void answer(test_end *end, const deai_part *part) {
   if ((part->flags & DEAI_PART_END) == 0) return;
   ck_assert_int_eq(test_send(end, "answer", 0, 0, 0), DEAI_OK);
@@ -685,7 +754,7 @@ static deai_call_spec full_spec(void) {
   spec.model = deai_bytes_of(model, sizeof model);
   spec.avoid = deai_bytes_of(keys, sizeof keys);
   spec.price_max = 5;
-  spec.flags = DEAI_CALL_AWAY;
+  spec.flags = DEAI_CALL_AWAY | DEAI_CALL_EXPLAIN;
   return spec;
 }
 
@@ -730,7 +799,7 @@ START_TEST(a_child_says_how_to_route) {
   ck_assert_uint_eq(b->asked.avoid_len, sizeof keys);
   ck_assert_uint_eq(b->asked.model_len, sizeof model);
   ck_assert_uint_eq(b->asked.price_max, 5);
-  ck_assert_uint_eq(b->asked.flags, DEAI_CALL_AWAY);
+  ck_assert_uint_eq(b->asked.flags, DEAI_CALL_AWAY | DEAI_CALL_EXPLAIN);
   ck_assert_str_eq(b->asked.plugin, ""); /* only the command line names a plug-in */
 }
 END_TEST
@@ -1245,6 +1314,11 @@ static void add_calls(TCase *tests) {
   tcase_add_test(tests, calls_go_both_ways);
   tcase_add_test(tests, a_peer_tells_no_route_and_no_caller);
   tcase_add_test(tests, a_child_learns_the_caller);
+  tcase_add_test(tests, a_member_is_told_of_no_others);
+  tcase_add_test(tests, a_child_tells_its_host_of_no_others);
+  tcase_add_test(tests, others_that_do_not_fit_are_left_out);
+  tcase_add_test(tests, a_child_is_told_of_others);
+  tcase_add_test(tests, the_command_line_is_told_of_others);
   tcase_add_test(tests, a_child_says_how_to_route);
   tcase_add_test(tests, the_command_line_names_a_plugin_and_no_origin);
   tcase_add_test(tests, the_class_follows_the_connection);

@@ -124,6 +124,38 @@ START_TEST(members_exchange_records) {
 }
 END_TEST
 
+static deai_peer_lack lack_of(const deai_peer_other *rows, uint32_t count, const test_node *node) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (memcmp(rows[i].key, test_node_key(node), DEAI_KEY_BYTES) == 0) return rows[i].lack;
+  }
+  ck_abort_msg("a member is not listed");
+}
+
+START_TEST(members_that_cannot_serve_are_listed) {
+  static const uint8_t cid[] = {1, 0x71, 0x12, 1, 7};
+  test_node *a = test_node_open(0, DEAI_CLASS_MEMBER, test_genesis);
+  test_node *b = test_node_open(1, DEAI_CLASS_MEMBER, test_genesis);
+  test_node *c = test_node_open(2, DEAI_CLASS_MEMBER, test_genesis);
+  test_node *ab[] = {a, b};
+  deai_peers seam;
+  deai_peer_other rows[4];
+  deai_bytes model = deai_bytes_of(cid, sizeof cid);
+  (void)test_node_open(3, DEAI_CLASS_GUEST, test_genesis);
+  test_connect(a, b);
+  test_until(knows_offer, ab);
+  deai_net_seam(a->net, &seam);
+  uint32_t count = seam.others(seam.user, deai_str_of(TEST_SERVICE), nothing, rows, 4);
+  ck_assert_uint_eq(count, 2); /* itself and c; b offers it, guests serve nobody */
+  ck_assert_int_eq(lack_of(rows, count, c), DEAI_PEER_AWAY);
+  count = seam.others(seam.user, deai_str_of("other/1"), nothing, rows, 4);
+  ck_assert_uint_eq(count, 3);
+  ck_assert_int_eq(lack_of(rows, count, b), DEAI_PEER_SERVICE);
+  count = seam.others(seam.user, deai_str_of(TEST_SERVICE), model, rows, 4);
+  ck_assert_int_eq(lack_of(rows, count, b), DEAI_PEER_MODEL);
+  ck_assert_uint_eq(seam.others(seam.user, deai_str_of("other/1"), nothing, rows, 1), 1);
+}
+END_TEST
+
 START_TEST(a_member_may_not_call_what_is_local) {
   test_node *a = test_node_open(0, DEAI_CLASS_MEMBER, test_genesis);
   test_node *b = test_node_open(1, DEAI_CLASS_MEMBER, test_genesis);
@@ -490,6 +522,7 @@ int main(void) {
   tcase_add_test(tests, another_network_is_refused);
   tcase_add_test(tests, wrong_addresses_are_refused);
   tcase_add_test(tests, members_exchange_records);
+  tcase_add_test(tests, members_that_cannot_serve_are_listed);
   tcase_add_test(tests, a_member_may_not_call_what_is_local);
   tcase_add_test(tests, a_guest_may_not_call_what_is_for_members);
   tcase_add_test(tests, a_stranger_reaches_what_is_public_alone);

@@ -4,6 +4,7 @@
 #include "deai/contracts/lm.h"
 #include "deai/contracts/rank.h"
 #include "host/base/hash.h"
+#include "host/router/others.h"
 #include "host/router/router.h"
 #include "tests/host/router/ends.h"
 
@@ -47,6 +48,8 @@ static uint8_t peer_keys[PEERS][DEAI_KEY_BYTES];
 static deai_peer_offer peer_offers[PEERS];
 static provider peer_providers[PEERS];
 static uint32_t peer_count;
+static deai_peer_other lacking[PEERS + 1];
+static uint32_t lacking_count;
 static provider local_providers[3];
 static deai_loop *loop;
 static deai_router *router;
@@ -87,6 +90,14 @@ static uint32_t peers_list(void *user, deai_str service, deai_bytes model, deai_
   for (uint32_t i = 0; i < peer_count && i < cap; i++)
     out[i] = peer_offers[i];
   return peer_count;
+}
+
+static uint32_t peers_others(void *user, deai_str service, deai_bytes model, deai_peer_other *out,
+                             uint32_t cap) {
+  (void)user, (void)service, (void)model;
+  for (uint32_t i = 0; i < lacking_count && i < cap; i++)
+    out[i] = lacking[i];
+  return lacking_count;
 }
 
 static int32_t peers_serve(void *user, const uint8_t key[DEAI_KEY_BYTES], deai_call *call) {
@@ -164,7 +175,7 @@ static const deai_settle settle = {.admit = settle_admit,
                                    .receipt = settle_receipt,
                                    .check = settle_check,
                                    .over = settle_over};
-static const deai_peers peers = {.list = peers_list, .serve = peers_serve};
+static const deai_peers peers = {.list = peers_list, .others = peers_others, .serve = peers_serve};
 
 static int32_t class_of(const void *user, deai_str service, deai_str method) {
   static const char *const names[] = {"public", "guest", "member", "local"};
@@ -196,6 +207,7 @@ static void setup(void) {
   memset(&money, 0, sizeof money);
   end_count = 0;
   peer_count = 0;
+  lacking_count = 0;
   changes = 0;
   loop = deai_loop_new(deai_platform_system(), 0);
   router = deai_router_new(loop, own);
@@ -609,6 +621,150 @@ START_TEST(an_error_of_the_callers_is_not_tried_elsewhere) {
 }
 END_TEST
 
+/* ---- who did not serve it ---- */
+
+static deai_others_list others; /* what the END said */
+static uint64_t others_len;
+
+static void keep_others(test_end *end, const deai_part *part) {
+  _Alignas(16) static uint8_t room[DEAI_OTHERS_MAX * sizeof(deai_other) + 64];
+  deai_arena arena = {room, sizeof room, 0};
+  deai_others read = {0};
+  (void)end;
+  others_len = part->others.len;
+  others = (deai_others_list){0};
+  if (others_len == 0) return;
+  ck_assert_int_eq(deai_decode(&deai_others_table, part->others, &read, &arena, NULL, 0), DEAI_OK);
+  const deai_other *rows = read.n.items;
+  for (uint64_t i = 0; i < read.n.count; i++) {
+    ck_assert(!deai_others_has(&others, rows[i].k));
+    deai_others_add(&others, rows[i].k, (int32_t)rows[i].st, "%.*s", (int)rows[i].why.len,
+                    rows[i].why.ptr);
+  }
+}
+
+static void expect_other(const uint8_t *key, int32_t status, const char *why) {
+  for (uint32_t i = 0; i < others.count; i++) {
+    if (memcmp(others.rows[i].key, key, DEAI_KEY_BYTES) != 0) continue;
+    ck_assert_str_eq(others.rows[i].why, why);
+    ck_assert_int_eq(others.rows[i].status, status);
+    return;
+  }
+  ck_abort_msg("%02x is not among the others: %s", key[0], why);
+}
+
+/* explained ends a call that wants to be explained (or not) well. */
+static void explained(deai_call_spec *spec, uint32_t flag) {
+  test_end caller;
+  spec->flags |= flag;
+  open_call(&caller, spec);
+  caller.on_part = keep_others;
+  end_well();
+  ck_assert_int_eq(caller.status, DEAI_OK);
+}
+
+START_TEST(who_does_not_ask_is_told_of_no_others) {
+  deai_router_peers(router, &peers);
+  peer_count = 3;
+  deai_call_spec spec = spec_of(LM, "guest");
+  others_len = 1;
+  explained(&spec, 0);
+  ck_assert_uint_eq(others_len, 0);
+}
+END_TEST
+
+START_TEST(all_others_are_named_with_their_reason) {
+  static const uint8_t away[DEAI_KEY_BYTES] = {0xa0};
+  static const uint8_t silent[DEAI_KEY_BYTES] = {0xa1};
+  static const uint8_t poor[DEAI_KEY_BYTES] = {0xa2};
+  static const uint8_t *const keys[] = {own, away, silent, poor};
+  deai_router_peers(router, &peers);
+  peer_count = 4;
+  peer_offers[0].price_out = 99;
+  peer_providers[1].status = DEAI_EBUSY;
+  local_providers[0].status = DEAI_EBUSY;
+  local_providers[1].status = DEAI_EPLUGIN_DIED;
+  lacking_count = 4;
+  for (uint32_t i = 0; i < 4; i++)
+    memcpy(lacking[i].key, keys[i], DEAI_KEY_BYTES);
+  lacking[1].lack = DEAI_PEER_AWAY;
+  lacking[2].lack = DEAI_PEER_SILENT;
+  lacking[3].lack = DEAI_PEER_MODEL;
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.avoid = deai_bytes_of(peer_keys[3], DEAI_KEY_BYTES);
+  spec.price_max = 60;
+  explained(&spec, DEAI_CALL_EXPLAIN);
+  ck_assert_uint_eq(peer_providers[2].asked, 1);
+  ck_assert_uint_eq(others.count, 7);
+  expect_other(own, DEAI_EPLUGIN_DIED, "a/one: no place here; b/two: no place here");
+  expect_other(peer_keys[0], DEAI_EPAYMENT, "its price of 99 a unit out is above the limit of 60");
+  expect_other(peer_keys[1], DEAI_EBUSY, "too much work waits, try again later");
+  expect_other(peer_keys[3], DEAI_EDENIED, "the caller avoids it");
+  expect_other(away, DEAI_EPEER_LOST, "not connected");
+  expect_other(silent, DEAI_ENOPROVIDER, "has not said yet what it offers");
+  expect_other(poor, DEAI_ENOPROVIDER, "does not offer this model");
+}
+END_TEST
+
+START_TEST(others_of_a_call_that_stays_here) {
+  deai_router_peers(router, &peers);
+  peer_count = 2;
+  peer_offers[0] = (deai_peer_offer){.price_in = 1, .price_out = 2, .latency_us = 345, .busy = 6};
+  memcpy(peer_offers[0].key, peer_keys[0], DEAI_KEY_BYTES);
+  peer_offers[1].price_out = 7;
+  deai_call_spec spec = spec_of(LM, "guest");
+  explained(&spec, DEAI_CALL_EXPLAIN);
+  ck_assert_uint_eq(others.count, 2);
+  expect_other(peer_keys[0], DEAI_OK, "comes behind: price 1 + 2, 345 us, 6 calls, score 0.500");
+  spec.flags = DEAI_CALL_HERE;
+  explained(&spec, DEAI_CALL_EXPLAIN);
+  expect_other(peer_keys[0], DEAI_EDENIED, "only this node is asked");
+}
+END_TEST
+
+START_TEST(others_of_a_call_that_leaves) {
+  deai_router_peers(router, &peers);
+  peer_count = 2;
+  lacking_count = 1;
+  memcpy(lacking[0].key, peer_keys[2], DEAI_KEY_BYTES);
+  lacking[0].lack = DEAI_PEER_SERVICE;
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.provider = deai_bytes_of(peer_keys[1], DEAI_KEY_BYTES);
+  explained(&spec, DEAI_CALL_EXPLAIN);
+  ck_assert_uint_eq(others.count, 3);
+  expect_other(own, DEAI_EDENIED, "another node is asked for by name");
+  expect_other(peer_keys[0], DEAI_EDENIED, "another node is asked for by name");
+  expect_other(peer_keys[2], DEAI_ENOPROVIDER, "does not offer " LM);
+  spec = spec_of(LM, "guest");
+  spec.flags = DEAI_CALL_AWAY;
+  explained(&spec, DEAI_CALL_EXPLAIN);
+  expect_other(own, DEAI_EDENIED, "only other nodes are asked");
+  deai_router_enable(router, "a/one", false);
+  deai_router_enable(router, "b/two", false);
+  spec = spec_of(LM, "guest");
+  explained(&spec, DEAI_CALL_EXPLAIN);
+  expect_other(own, DEAI_EPLUGIN_DIED, "a/one does not run; b/two does not run");
+}
+END_TEST
+
+START_TEST(one_that_was_lost_before_its_first_part_is_among_the_others) {
+  test_end caller;
+  deai_router_peers(router, &peers);
+  peer_count = 2;
+  deai_call_spec spec = spec_of(LM, "guest");
+  spec.flags = DEAI_CALL_AWAY | DEAI_CALL_EXPLAIN;
+  open_call(&caller, &spec);
+  caller.on_part = keep_others;
+  deai_loop_drain(loop);
+  test_drop(last_end(), DEAI_EPEER_LOST, "the cable was cut");
+  deai_loop_drain(loop);
+  ck_assert_uint_eq(peer_providers[1].asked, 1);
+  end_well();
+  ck_assert_uint_eq(others.count, 2);
+  expect_other(peer_keys[0], DEAI_EPEER_LOST, "the cable was cut");
+}
+END_TEST
+
 /* ---- settlement ---- */
 
 static const uint8_t job[DEAI_ID_BYTES] = {4, 2};
@@ -921,6 +1077,11 @@ int main(void) {
   tcase_add_test(tests, a_model_must_be_offered);
   tcase_add_test(tests, a_lost_provider_is_replaced_before_its_first_part);
   tcase_add_test(tests, an_error_of_the_callers_is_not_tried_elsewhere);
+  tcase_add_test(tests, who_does_not_ask_is_told_of_no_others);
+  tcase_add_test(tests, all_others_are_named_with_their_reason);
+  tcase_add_test(tests, others_of_a_call_that_stays_here);
+  tcase_add_test(tests, others_of_a_call_that_leaves);
+  tcase_add_test(tests, one_that_was_lost_before_its_first_part_is_among_the_others);
   tcase_add_test(tests, who_does_not_pay_is_refused);
   tcase_add_test(tests, a_priced_call_is_metered_and_receipted);
   tcase_add_test(tests, prices_without_a_settlement_cost_nothing);

@@ -257,7 +257,8 @@ int32_t fake_end(fake_call *call, int32_t status, deai_bytes args, const uint8_t
                     .args = args,
                     .status = status,
                     .why = deai_str_of(status == DEAI_OK ? "" : "the test says so"),
-                    .receipt = receipt};
+                    .receipt = receipt,
+                    .others = fake.others};
   if (provider != NULL) part.provider = deai_bytes_of(provider, DEAI_KEY_BYTES);
   call->ended = true;
   int32_t taken = fake.plugin->on_part(fake.inst, call->ticket, &part);

@@ -69,6 +69,7 @@ typedef struct fake_host {
   const char *folder;
   deai_text_pair headers[8]; /* sent with fake_http */
   uint32_t header_count;
+  deai_bytes others; /* goes with every END */
 } fake_host;
 
 extern fake_host fake;

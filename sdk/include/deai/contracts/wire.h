@@ -122,7 +122,8 @@ typedef struct deai_part_head {
 #define DEAI_PART_HAS_V 4u
 #define DEAI_PART_HAS_W 8u
 
-/* end-head: has bits by field order a r u w st why; u: units of a last part that carries some */
+/* end-head: has bits by field order a r u w st why others; u: units of a last part that carries
+   some; others is written by a host for its own children and the CLI only */
 typedef struct deai_end_head {
   uint64_t has;
   deai_bytes a;
@@ -131,12 +132,31 @@ typedef struct deai_end_head {
   uint8_t w[DEAI_KEY_BYTES];
   int64_t st;
   deai_str why;
+  deai_bytes others; /* deai_others */
 } deai_end_head;
-#define DEAI_END_HAS_A   1u
-#define DEAI_END_HAS_R   2u
-#define DEAI_END_HAS_U   4u
-#define DEAI_END_HAS_W   8u
-#define DEAI_END_HAS_WHY 32u
+#define DEAI_END_HAS_A      1u
+#define DEAI_END_HAS_R      2u
+#define DEAI_END_HAS_U      4u
+#define DEAI_END_HAS_W      8u
+#define DEAI_END_HAS_WHY    32u
+#define DEAI_END_HAS_OTHERS 64u
+
+/* A node that did not serve a call, and why: 0 = it could have, another one comes first; else what
+   was wrong with it or the call. */
+typedef struct deai_other {
+  uint8_t k[DEAI_KEY_BYTES];
+  int64_t st;
+  deai_str why;
+} deai_other;
+
+/* others: the nodes of the network that did not serve a call that asked for them */
+typedef struct deai_others {
+  deai_list n; /* deai_other */
+} deai_others;
+#define DEAI_OTHERS_MAX    64u    /* nodes named */
+#define DEAI_OTHERS_BYTES  16384u /* of the whole item */
+#define DEAI_OTHER_WHY_MAX 160u   /* bytes of a reason */
+extern const deai_table deai_others_table;
 
 /* What travels from a child to its host in a call-head's x: how the router should choose. */
 typedef struct deai_route_head { /* has bits by field order */
@@ -149,15 +169,17 @@ typedef struct deai_route_head { /* has bits by field order */
   uint64_t price;
   uint64_t parent; /* ticket the call serves */
   deai_str plugin; /* from the CLI only: this plug-in of the node */
+  uint8_t explain; /* the END names the others */
 } deai_route_head;
-#define DEAI_ROUTE_HAS_TO     1u
-#define DEAI_ROUTE_HAS_AWAY   2u
-#define DEAI_ROUTE_HAS_HERE   4u
-#define DEAI_ROUTE_HAS_AVOID  8u
-#define DEAI_ROUTE_HAS_MODEL  16u
-#define DEAI_ROUTE_HAS_PRICE  32u
-#define DEAI_ROUTE_HAS_PARENT 64u
-#define DEAI_ROUTE_HAS_PLUGIN 128u
+#define DEAI_ROUTE_HAS_TO      1u
+#define DEAI_ROUTE_HAS_AWAY    2u
+#define DEAI_ROUTE_HAS_HERE    4u
+#define DEAI_ROUTE_HAS_AVOID   8u
+#define DEAI_ROUTE_HAS_MODEL   16u
+#define DEAI_ROUTE_HAS_PRICE   32u
+#define DEAI_ROUTE_HAS_PARENT  64u
+#define DEAI_ROUTE_HAS_PLUGIN  128u
+#define DEAI_ROUTE_HAS_EXPLAIN 256u
 extern const deai_table deai_route_head_table;
 
 extern const deai_table deai_hello_head_table;

@@ -269,6 +269,59 @@ START_TEST(a_client_that_asks_is_told_how_it_came_about) {
 }
 END_TEST
 
+/* explained_audit runs an answer whose client wants it explained up to the audit's first replay. */
+static uint64_t explained_audit(uint8_t (*account_of)(const uint8_t *key)) {
+  play_begin((play_settings){.audit = ALL});
+  fake.headers[0] = (deai_text_pair){deai_str_of("x-deai-explain"), deai_str_of("1")};
+  fake.header_count = 1;
+  uint64_t ticket = answered_with(",\"stream\":true", both, 2);
+  ck_assert_uint_eq(play_owners(account_of), 3);
+  return ticket;
+}
+
+static void expect_in(uint64_t ticket, const char *text) {
+  const char *body = fake_answer_of(ticket)->body;
+  ck_assert_msg(strstr(body, text) != NULL, "expected %s, found %s", text, body);
+}
+
+START_TEST(who_did_not_audit_is_named_with_the_reason) {
+  char want[256];
+  uint64_t ticket = explained_audit(beta_is_alphas);
+  play_replayed(fake_open("replay"), play_gamma, 2, 1, -1);
+  (void)snprintf(want, sizeof want,
+                 "\"root\":\"equal\",\"others\":[{\"node\":\"bb02%060d\",\"status\":\"EDENIED\","
+                 "\"why\":\"has the owner of the worker\"}]}",
+                 0);
+  expect_in(ticket, want);
+  fake_stop();
+  ticket = explained_audit(nobody_known);
+  fake_call *call = fake_open("replay");
+  bool beta = memcmp(call->provider, play_beta, DEAI_KEY_BYTES) == 0;
+  play_replayed(call, call->provider, 2, 1, -1);
+  (void)snprintf(want, sizeof want,
+                 "\"others\":[{\"node\":\"%s%060d\",\"status\":\"OK\",\"why\":\"not drawn\"}]}",
+                 beta ? "cc03" : "bb02", 0);
+  expect_in(ticket, want);
+  fake_stop();
+}
+END_TEST
+
+START_TEST(who_could_not_audit_is_named_with_the_reason) {
+  char want[512];
+  uint64_t ticket = explained_audit(beta_is_alphas);
+  fake_fail(fake_open("replay"), DEAI_EBUSY, NULL);
+  (void)fake_end(fake_open("replay"), DEAI_OK, deai_bytes_of("\xa0", 1), NULL,
+                 (deai_bytes){NULL, 0});
+  (void)snprintf(want, sizeof want,
+                 "\"others\":[{\"node\":\"cc03%060d\",\"status\":\"EBUSY\",\"why\":\"too much work "
+                 "waits, try again later\"},{\"node\":\"bb02%060d\",\"status\":\"EVERIFY\",\"why\":"
+                 "\"the auditor's answer has no form\"}]}",
+                 0, 0);
+  expect_in(ticket, want);
+  fake_stop();
+}
+END_TEST
+
 START_TEST(another_root_or_a_wrong_token_is_unequal) {
   play_begin((play_settings){.audit = ALL});
   (void)answered("");
@@ -344,6 +397,8 @@ int main(void) {
   tcase_add_test(tests, a_node_without_the_model_has_its_prompt_encoded_twice);
   tcase_add_test(tests, an_unequal_answer_with_a_price_is_objected_to);
   tcase_add_test(tests, a_client_that_asks_is_told_how_it_came_about);
+  tcase_add_test(tests, who_did_not_audit_is_named_with_the_reason);
+  tcase_add_test(tests, who_could_not_audit_is_named_with_the_reason);
   tcase_add_test(tests, a_replay_says_nothing_of_the_root_and_avoids_the_worker);
   tcase_add_test(tests, another_root_or_a_wrong_token_is_unequal);
   tcase_add_test(tests, a_client_that_waits_is_told);

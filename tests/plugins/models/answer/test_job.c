@@ -1,6 +1,8 @@
 /* One answer from the request to the last byte, with the test as provider. */
 #include "play.h"
 
+#include "deai/contracts/wire.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -166,6 +168,58 @@ static void resumed_answer(const char *more, bool stream) {
 START_TEST(a_lost_provider_is_replaced_to_the_byte) {
   resumed_answer("", false);
   resumed_answer(",\"stream\":true", true);
+}
+END_TEST
+
+/* others_answer runs an answer whose first provider is lost, and whose END names others. */
+static uint64_t others_answer(int32_t lost) {
+  static uint8_t room[512];
+  deai_other rows[] = {{.st = DEAI_EDENIED, .why = deai_str_of("the caller avoids it")},
+                       {.st = DEAI_EPEER_LOST, .why = deai_str_of("not connected")}};
+  deai_others all = {.n = {rows, 2}};
+  memcpy(rows[0].k, play_alpha, DEAI_KEY_BYTES);
+  memcpy(rows[1].k, play_gamma, DEAI_KEY_BYTES);
+  deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
+  ck_assert_int_eq(deai_encode(&deai_others_table, &all, &writer, NULL, 0), DEAI_OK);
+  uint64_t ticket = asked(",\"stream\":true");
+  (void)play_tokens(fake_open("generate"), play_alpha, 10, 2, "He");
+  fake_fail(fake_open("generate"), lost, play_alpha);
+  fake.others = deai_bytes_of(room, writer.len);
+  (void)play_tokens(fake_open("generate"), play_beta, 12, 1, "y");
+  (void)play_end(fake_open("generate"), play_beta, 3, DEAI_LM_STOP, 1);
+  fake.others = (deai_bytes){NULL, 0};
+  ck_assert_uint_eq(fake_answer_of(ticket)->ends, 1);
+  return ticket;
+}
+
+START_TEST(who_does_not_ask_is_told_of_no_others) {
+  play_begin((play_settings){0});
+  const char *body = fake_answer_of(others_answer(DEAI_EPEER_LOST))->body;
+  ck_assert_ptr_null(strstr(body, "others"));
+  for (uint32_t i = 0; i < fake.call_count; i++)
+    ck_assert_uint_eq(fake.calls[i].flags & DEAI_CALL_EXPLAIN, 0);
+  fake_stop();
+}
+END_TEST
+
+START_TEST(others_are_named_and_the_lost_one_as_lost) {
+  char want[512];
+  play_begin((play_settings){0});
+  fake.headers[0] = (deai_text_pair){deai_str_of("x-deai-explain"), deai_str_of("1")};
+  fake.header_count = 1;
+  const char *body = fake_answer_of(others_answer(DEAI_EPEER_LOST))->body;
+  (void)snprintf(
+      want, sizeof want,
+      "\"others\":[{\"node\":\"aa01%060d\",\"status\":\"EPEER_LOST\",\"why\":\"it was lost "
+      "while this was answered\"},{\"node\":\"cc03%060d\",\"status\":\"EPEER_LOST\",\"why\":"
+      "\"not connected\"}],\"first_ms\"",
+      0, 0);
+  ck_assert_msg(strstr(body, want) != NULL, "%s", body);
+  for (uint32_t i = 0; i < fake.call_count; i++)
+    ck_assert_uint_eq((fake.calls[i].flags & DEAI_CALL_EXPLAIN) != 0,
+                      strcmp(fake.calls[i].method, "generate") == 0);
+  fake.header_count = 0;
+  fake_stop();
 }
 END_TEST
 
@@ -381,6 +435,8 @@ int main(void) {
   tcase_add_test(tests, a_whole_answer);
   tcase_add_test(tests, a_stream_is_one_event_a_part);
   tcase_add_test(tests, a_lost_provider_is_replaced_to_the_byte);
+  tcase_add_test(tests, who_does_not_ask_is_told_of_no_others);
+  tcase_add_test(tests, others_are_named_and_the_lost_one_as_lost);
   tcase_add_test(tests, at_most_two_providers_are_replaced);
   tcase_add_test(tests, time_that_is_up_is_not_resumed);
   tcase_add_test(tests, a_provider_that_breaks_the_contract_is_replaced);
