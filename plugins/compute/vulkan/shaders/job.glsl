@@ -5,7 +5,7 @@
    its values, int16 for queries (in `work`) and K, int8 for V, and a texel with the d of its
    blocks. */
 
-#define ACT_TEXELS 5u /* of a block */
+#define ACT_TEXELS 5u                     /* of a block */
 #define WIDE_RECORD (HEAD_DIM / 8u + 1u)  /* texels of a query or of K */
 #define BYTE_RECORD (HEAD_DIM / 16u + 1u) /* of V */
 

@@ -22,7 +22,7 @@ layout(local_size_x = 8, local_size_y_id = 0) in;
 #define WIDE 9u /* Q8_0 with a minimum: what rows of different formats become (weights.h) */
 #define HAS_MIN (FORMAT == Q4_1 || FORMAT == WIDE)
 #define IS_BYTE (FORMAT >= 8u)
-#define OFFSET (IS_BYTE ? 128 : FORMAT == Q4_0 ? 8 : 0) /* what the dots have too much of a quant */
+#define OFFSET (IS_BYTE ? 128 : FORMAT == Q4_0 ? 8 : 0) /* of the quants as they are multiplied */
 
 layout(set = 1, binding = 0) uniform usamplerBuffer quants;
 layout(set = 1, binding = 1) uniform samplerBuffer scales;
@@ -47,14 +47,15 @@ bool column_is(uint i) { return gl_WorkGroupID.y * COLUMNS + i < push.count; }
 /* value `i` of 32 of column c in this block */
 int act(uint c, uint i) { return half_of(acts[c * 4u + i / 8u][i / 2u % 4u], i % 2u); }
 
-/* Quants are masked where they lie, which keeps them below 2^15: drivers on the processor then
-   multiply 16 bits by 16, which is cheaper than 32. A nibble at bit 12 and more of its word is
-   shifted by 12 or 24. The dot of each of the three places comes down to the next by 4 bits. */
+/* The sum of products of a row. Nibbles are masked where they lie in a word, at place 0, 4 or 8
+   (from bit 12 on after a shift by 12 or 24), and the sum of each place comes down to the next by 4
+   bits. So all that is multiplied fits 16 bits with a sign, which LLVM sees: it multiplies by
+   vpmaddwd. docs/decisions/vulkan-texels.md has what else was measured. */
 void dot_q4(uint row, const uvec4 w[2]) {
   int sum[COLUMNS];
   [[unroll]] for (uint c = 0u; c < COLUMNS; c++) sum[c] = 0;
-  [[unroll]] for (uint p = 0u; p < 3u; p++) {
-    uint place = 8u - 4u * p;
+  [[unroll]] for (uint step = 0u; step < 3u; step++) {
+    uint place = 8u - 4u * step;
     [[unroll]] for (uint c = 0u; c < COLUMNS; c++) sum[c] >>= 4;
     [[unroll]] for (uint i = 0u; i < 32u; i++) {
       uint bit = 16u * (row & 1u) + 4u * (i % 4u);
@@ -66,21 +67,25 @@ void dot_q4(uint row, const uvec4 w[2]) {
   [[unroll]] for (uint c = 0u; c < COLUMNS; c++) dots[c * 8u + row] += sum[c];
 }
 
-/* The same of bytes, as q + 128. */
+/* The same of bytes, as q + 128 for the same reason. */
 void dot_q8(uint row, const uvec4 w[2]) {
   [[unroll]] for (uint i = 0u; i < 32u; i++) {
-    int q = int(((w[i / 16u][i / 4u % 4u] ^ 0x80808080u) >> (8u * (i % 4u))) & 255u);
-    [[unroll]] for (uint c = 0u; c < COLUMNS; c++) dots[c * 8u + row] += q * act(c, i);
+    uint word = w[i / 16u][i / 4u % 4u] ^ 0x80808080u;
+    int n = int((word >> (8u * (i % 4u))) & 255u);
+    [[unroll]] for (uint c = 0u; c < COLUMNS; c++) dots[c * 8u + row] += n * act(c, i);
   }
 }
 
 void all_dots(uint at) {
+  uint lane = gl_LocalInvocationID.x;
   uvec4 w[2];
   [[unroll]] for (uint r = 0u; r < 8u; r++) {
-    if (IS_BYTE || r % 2u == 0u)
-      [[unroll]] for (uint t = 0u; t < 2u; t++)
-        w[t] = texelFetch(quants, int(IS_BYTE ? at * 128u + (r * 2u + t) * 8u + gl_LocalInvocationID.x
-                                              : at * 64u + (r + t) * 8u + gl_LocalInvocationID.x));
+    [[unroll]] for (uint t = 0u; t < 2u; t++) {
+      if (IS_BYTE)
+        w[t] = texelFetch(quants, int(at * 128u + (r * 2u + t) * 8u + lane));
+      else if (r % 2u == 0u)
+        w[t] = texelFetch(quants, int(at * 64u + (r + t) * 8u + lane));
+    }
     if (IS_BYTE)
       dot_q8(r, w);
     else
@@ -222,7 +227,7 @@ void finish_qkv(uint c, const float y[8], uint row) {
   uint column = column_at(c);
   if (!column_is(c) || row >= push.q_rows + 2u * push.kv_rows || gl_LocalInvocationID.y != 0u)
     return;
-  uint place = (row < push.q_rows ? row : row - push.q_rows) / HEAD_DIM; /* K heads, then V heads */
+  uint place = (row < push.q_rows ? row : row - push.q_rows) / HEAD_DIM; /* K, then V heads */
   uint in_head = row % HEAD_DIM;
   bool first = (gl_LocalInvocationID.x & 3u) == 0u;
   int q[8];

@@ -1,6 +1,6 @@
 /* RMSNorm (F5) of a column of the residual stream and its quantised form (M1, M2), by one
-   workgroup: an invocation takes whole blocks. In a matmul the workgroup that ends last does this for its
-   columns (`coherent` and memoryBarrier make what the others wrote visible), which saves a
+   workgroup: an invocation takes whole blocks. In a matmul the workgroup that ends last does this
+   for its columns (`coherent` and memoryBarrier make what the others wrote visible), which saves a
    dispatch; nobody waits for anybody. The last norm of a pass takes the wanted columns only, and
    writes what it gives into result, too. */
 
