@@ -1,6 +1,7 @@
 #include "catchup.h"
 
 #include "deai/contracts/wire.h"
+#include "host/base/assertion.h"
 #include "host/base/log.h"
 
 #include <stdio.h>
@@ -11,11 +12,25 @@
 #define RETRY_MS  250u
 #define SUBMIT_MS 30000u
 
+/* A transaction on its way to the orderer, then one whose block is not here yet. */
+typedef struct forwarded {
+  struct forwarded *next;
+  deai_catchup *catchup;
+  deai_ledger_done *done;
+  void *user;
+  int32_t status;
+  char why[DEAI_ERR_CAP];
+  deai_ledger_submit_end end;
+  uint64_t until_ns; /* how long it waits for its block */
+} forwarded;
+
 struct deai_catchup {
   deai_catchup_options options;
   deai_call *call;
   deai_timer *retry;
-  uint8_t *entry; /* the block entry that is put together */
+  forwarded *waiting; /* for their blocks, in the order of until_ns */
+  deai_timer *enough; /* for the first one of them */
+  uint8_t *entry;     /* the block entry that is put together */
   uint64_t entry_len;
   uint64_t entry_cap;
   uint8_t *applying; /* on the worker now */
@@ -27,13 +42,70 @@ struct deai_catchup {
   char why[DEAI_ERR_CAP];
 };
 
-typedef struct forwarded {
-  deai_ledger_done *done;
-  void *user;
-  int32_t status;
-  char why[DEAI_ERR_CAP];
-  deai_ledger_submit_end end;
-} forwarded;
+/* ---- waiting for a block ---- */
+
+static void forward_over(forwarded *job) {
+  job->done(job->user, job->status, job->why, job->end.id, job->end.h);
+  free(job);
+}
+
+/* height_here returns the height up to which nobody need wait: all of them when no block comes any
+   more. */
+static uint64_t height_here(const deai_catchup *catchup) {
+  deai_ledger_head head;
+  if (catchup->stopped) return UINT64_MAX; /* the ledger may be closed */
+  deai_ledger_head_get(catchup->options.ledger, &head);
+  return head.stopped ? UINT64_MAX : head.height;
+}
+
+static void enough_set(deai_catchup *catchup, uint64_t now_ns) {
+  if (catchup->waiting == NULL)
+    deai_timer_clear(catchup->enough);
+  else
+    deai_timer_set(catchup->enough, (catchup->waiting->until_ns - now_ns) / UINT64_C(1000000) + 1);
+}
+
+/* settle ends those whose block is here or whose time is up. They are off the list before the first
+   done runs, which may forward again. */
+static void settle(deai_catchup *catchup) {
+  uint64_t height = height_here(catchup);
+  uint64_t now_ns = deai_loop_now_ns(catchup->options.loop);
+  forwarded *due = NULL;
+  forwarded **due_last = &due;
+  forwarded **at = &catchup->waiting;
+  while (*at != NULL) {
+    forwarded *job = *at;
+    if (job->end.h > height && job->until_ns > now_ns) {
+      at = &job->next;
+      continue;
+    }
+    *at = job->next;
+    job->next = NULL;
+    *due_last = job;
+    due_last = &job->next;
+  }
+  enough_set(catchup, now_ns);
+  while (due != NULL) {
+    forwarded *job = due;
+    due = job->next;
+    forward_over(job);
+  }
+}
+
+static void on_enough(void *user) {
+  settle(user);
+}
+
+static void wait_for_block(forwarded *job) {
+  deai_catchup *catchup = job->catchup;
+  uint64_t wait_ms = catchup->options.wait_ms != 0 ? catchup->options.wait_ms : DEAI_CATCHUP_MS;
+  forwarded **last = &catchup->waiting;
+  while (*last != NULL)
+    last = &(*last)->next;
+  *last = job;
+  job->until_ns = deai_loop_now_ns(catchup->options.loop) + wait_ms * UINT64_C(1000000);
+  settle(catchup);
+}
 
 /* ---- follow ---- */
 
@@ -56,6 +128,7 @@ static void apply_done(void *user) {
     deai_log(DEAI_LEVEL_ERROR, "ledger", "following stopped: %s", catchup->why);
     catchup->stopped = true;
     if (catchup->call != NULL) deai_call_cancel(catchup->call, DEAI_EVERIFY);
+    settle(catchup);
     return;
   }
   if (status != DEAI_OK && status != DEAI_EAGAIN) {
@@ -64,6 +137,7 @@ static void apply_done(void *user) {
     return;
   }
   if (catchup->call != NULL) deai_call_resume(catchup->call, DEAI_SIDE_CALLER);
+  settle(catchup);
 }
 
 static int32_t entry_add(deai_catchup *catchup, deai_bytes slice) {
@@ -122,7 +196,11 @@ static void on_retry(void *user) {
 void deai_catchup_go(deai_catchup *catchup) {
   uint8_t room[32];
   deai_ledger_head head;
-  if (catchup->call != NULL || catchup->stopped || catchup->busy) return;
+  if (catchup->call != NULL || catchup->stopped) return;
+  if (catchup->busy) { /* the height to ask from is not known yet */
+    deai_timer_set(catchup->retry, RETRY_MS);
+    return;
+  }
   deai_ledger_head_get(catchup->options.ledger, &head);
   deai_ledger_follow ask = {.from = head.height + 1};
   deai_cbor_writer writer = deai_cbor_writer_of((deai_buf){room, sizeof room});
@@ -162,8 +240,10 @@ static int32_t forward_part(void *user, const deai_part *part) {
 
 static void forward_closed(void *user) {
   forwarded *job = user;
-  job->done(job->user, job->status, job->why, job->end.id, job->end.h);
-  free(job);
+  if (job->status == DEAI_OK)
+    wait_for_block(job);
+  else
+    forward_over(job);
 }
 
 static const deai_end_ops forward_ops = {.part = forward_part, .closed = forward_closed};
@@ -172,8 +252,6 @@ void deai_catchup_forward(void *user, deai_bytes signed_tx, void *done_user,
                           deai_ledger_done *done) {
   deai_catchup *catchup = user;
   uint8_t nothing[DEAI_HASH_BYTES] = {0};
-  deai_ledger_head head;
-  deai_ledger_head_get(catchup->options.ledger, &head);
   deai_call_spec spec = {.service = deai_str_of(DEAI_LEDGER_SERVICE),
                          .method = deai_str_of("submit"),
                          .time_ms = SUBMIT_MS,
@@ -183,7 +261,8 @@ void deai_catchup_forward(void *user, deai_bytes signed_tx, void *done_user,
   forwarded *job = calloc(1, sizeof *job);
   deai_call *call = NULL;
   if (job != NULL) {
-    *job = (forwarded){.done = done, .user = done_user, .status = DEAI_EPEER_LOST};
+    *job =
+        (forwarded){.catchup = catchup, .done = done, .user = done_user, .status = DEAI_EPEER_LOST};
     call = catchup->options.open(catchup->options.user, &spec, &forward_ops, job);
   }
   if (call == NULL) {
@@ -205,8 +284,9 @@ deai_catchup *deai_catchup_new(const deai_catchup_options *options) {
   if (catchup == NULL) return NULL;
   catchup->options = *options;
   catchup->retry = deai_timer_new(options->loop, on_retry, catchup);
-  if (catchup->retry != NULL) return catchup;
-  free(catchup);
+  catchup->enough = deai_timer_new(options->loop, on_enough, catchup);
+  if (catchup->retry != NULL && catchup->enough != NULL) return catchup;
+  deai_catchup_free(catchup);
   return NULL;
 }
 
@@ -219,11 +299,14 @@ void deai_catchup_stop(deai_catchup *catchup) {
   catchup->stopped = true;
   deai_timer_clear(catchup->retry);
   if (catchup->call != NULL) deai_call_cancel(catchup->call, DEAI_ECANCELLED);
+  settle(catchup);
 }
 
 void deai_catchup_free(deai_catchup *catchup) {
   if (catchup == NULL) return;
+  DEAI_ASSERT(catchup->waiting == NULL);
   deai_timer_free(catchup->retry);
+  deai_timer_free(catchup->enough);
   free(catchup->entry);
   free(catchup->applying);
   free(catchup);

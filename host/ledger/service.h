@@ -8,7 +8,7 @@
    deai.host/1 submit, with which plug-ins propose operations that the node key signs.
 
    On the ordering node submit goes to the ledger; elsewhere it is passed on to the orderer by
-   `forward`.
+   `forward`, and ends when this node's ledger has the block too (catchup.h).
 
    Threads  [loop] */
 
