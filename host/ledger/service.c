@@ -69,10 +69,12 @@ static void end_with(deai_request *request, const deai_table *table, const void 
   free(room);
 }
 
+/* block_signed reads the signed block of the head; at height 0 there is none: an empty map, which
+   nobody signed, stands for it. */
 static int32_t block_signed(deai_bytes bytes, deai_signed *out) {
-  static const uint8_t nothing[1];
+  static const uint8_t no_block[1] = {0xa0};
   memset(out, 0, sizeof *out);
-  out->body = deai_bytes_of(nothing, 0); /* height 0: there is no block yet */
+  out->body = deai_bytes_of(no_block, sizeof no_block);
   if (bytes.len == 0) return DEAI_OK;
   return deai_decode(&deai_signed_table, bytes, out, NULL, NULL, 0);
 }
