@@ -546,7 +546,7 @@ void deai_node_close(deai_node *node) {
   node->net = NULL;
   deai_plugins_free(node->plugins);
   deai_ledger_service *service = node->ledger_service;
-  deai_loop_drain(node->loop);
+  deai_loop_settle(node->loop); /* a block may be on a worker */
   deai_ledger_close(node->ledger);
   deai_loop_drain(node->loop);
   deai_ledger_service_free(service);

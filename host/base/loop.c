@@ -35,10 +35,12 @@ struct deai_loop {
   _Atomic pthread_t thread; /* that runs the loop; asked from any thread */
   pthread_mutex_t lock;     /* guards the lists below */
   pthread_cond_t work_ready;
+  pthread_cond_t changed; /* a task was added, a worker is done */
   task *task_first;
   task **task_last;
   work_item *work_first;
   work_item **work_last;
+  uint32_t work_count; /* waiting for a worker or on one */
   bool ending;
   bool in_turn; /* of the loop thread alone: tasks are being run */
   uint32_t worker_count;
@@ -74,6 +76,8 @@ static void *worker_main(void *user) {
     deai_loop_task(loop, item->done, item->user);
     free(item);
     (void)pthread_mutex_lock(&loop->lock);
+    loop->work_count--;
+    (void)pthread_cond_signal(&loop->changed);
   }
   (void)pthread_mutex_unlock(&loop->lock);
   return NULL;
@@ -145,6 +149,7 @@ deai_loop *deai_loop_new(const deai_platform *platform, uint32_t worker_count) {
   loop->work_last = &loop->work_first;
   (void)pthread_mutex_init(&loop->lock, NULL);
   (void)pthread_cond_init(&loop->work_ready, NULL);
+  (void)pthread_cond_init(&loop->changed, NULL);
   atomic_store(&loop->thread, pthread_self());
   loop->base = event_base_new();
   if (loop->base != NULL) {
@@ -187,6 +192,7 @@ void deai_loop_free(deai_loop *loop) {
   if (loop->again != NULL) event_free(loop->again);
   if (loop->base != NULL) event_base_free(loop->base);
   (void)pthread_cond_destroy(&loop->work_ready);
+  (void)pthread_cond_destroy(&loop->changed);
   (void)pthread_mutex_destroy(&loop->lock);
   free(loop->workers);
   free(loop);
@@ -213,6 +219,7 @@ void deai_loop_task(deai_loop *loop, deai_task_fn *fn, void *user) {
   bool first = loop->task_first == NULL;
   *loop->task_last = added;
   loop->task_last = &added->next;
+  (void)pthread_cond_signal(&loop->changed);
   (void)pthread_mutex_unlock(&loop->lock);
   bool in_turn = deai_loop_on_thread(loop) && loop->in_turn; /* then its end looks at the list */
   if (first && !in_turn) event_active(loop->wake, EV_READ, 0);
@@ -232,6 +239,7 @@ void deai_loop_work(deai_loop *loop, deai_task_fn *work, deai_task_fn *done, voi
   (void)pthread_mutex_lock(&loop->lock);
   *loop->work_last = item;
   loop->work_last = &item->next;
+  loop->work_count++;
   (void)pthread_cond_signal(&loop->work_ready);
   (void)pthread_mutex_unlock(&loop->lock);
 }
@@ -239,6 +247,18 @@ void deai_loop_work(deai_loop *loop, deai_task_fn *work, deai_task_fn *done, voi
 void deai_loop_drain(deai_loop *loop) {
   while (tasks_run(loop))
     continue;
+}
+
+void deai_loop_settle(deai_loop *loop) {
+  bool more = true;
+  while (more) {
+    deai_loop_drain(loop);
+    (void)pthread_mutex_lock(&loop->lock);
+    while (loop->work_count > 0 && loop->task_first == NULL)
+      (void)pthread_cond_wait(&loop->changed, &loop->lock);
+    more = loop->work_count > 0 || loop->task_first != NULL;
+    (void)pthread_mutex_unlock(&loop->lock);
+  }
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *user) {

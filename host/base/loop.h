@@ -63,6 +63,10 @@ uint32_t deai_loop_workers(const deai_loop *loop);
 /* deai_loop_drain runs tasks that wait until none is left; for orderly ends and tests. [loop] */
 void deai_loop_drain(deai_loop *loop);
 
+/* deai_loop_settle runs tasks until none is left and no worker has anything to do: before what work
+   uses is freed. [loop] */
+void deai_loop_settle(deai_loop *loop);
+
 /* deai_timer_new makes a timer that is not armed. [loop] */
 DEAI_MUST_CHECK deai_timer *deai_timer_new(deai_loop *loop, deai_task_fn *fn, void *user);
 

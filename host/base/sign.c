@@ -4,6 +4,7 @@
 
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -58,13 +59,16 @@ static int32_t judge_vector(const sign_vector *vector, char *err, uint32_t err_c
 }
 
 int32_t deai_sign_start(char *err, uint32_t err_cap) {
+  static atomic_bool judged; /* the library stays the same as long as the process */
   int32_t status = DEAI_OK;
+  if (atomic_load(&judged)) return DEAI_OK;
   if (sodium_init() < 0) {
     (void)snprintf(err, err_cap, "expected libsodium to start, found that it cannot");
     return DEAI_EUNSUPPORTED;
   }
   for (uint32_t i = 0; i < sizeof sign_vectors / sizeof sign_vectors[0] && status == DEAI_OK; i++)
     status = judge_vector(&sign_vectors[i], err, err_cap);
+  if (status == DEAI_OK) atomic_store(&judged, true);
   return status;
 }
 

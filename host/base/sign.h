@@ -35,7 +35,7 @@ typedef enum deai_sign_type {
 } deai_sign_type;
 
 /* deai_sign_start prepares libsodium and judges it. Returns DEAI_EUNSUPPORTED, with the kind of
-   edge in err, when the library differs. May be called again. */
+   edge in err, when the library differs. May be called again; it judges once. */
 DEAI_MUST_CHECK int32_t deai_sign_start(char *err, uint32_t err_cap);
 
 /* deai_sign_key_check returns DEAI_OK when key is canonical and of prime order. */

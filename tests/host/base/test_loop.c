@@ -163,6 +163,30 @@ START_TEST(the_end_waits_for_work_but_not_for_its_second_half) {
 }
 END_TEST
 
+static void work_again(void *user) {
+  work *item = user;
+  work_done(user);
+  if (item->to->count < 50) deai_loop_work(item->to->loop, do_work, work_again, user);
+}
+
+START_TEST(settling_waits_for_work_that_asks_for_more_work) {
+  work items[8];
+  counter to = {.goal = 1000};
+  to.loop = deai_loop_new(deai_platform_system(), _i == 0 ? 3 : 0);
+  deai_loop_settle(to.loop); /* nothing to wait for */
+  for (int i = 0; i < 8; i++) {
+    items[i] = (work){.to = &to};
+    deai_loop_work(to.loop, do_work, work_again, &items[i]);
+  }
+  deai_loop_settle(to.loop);
+  ck_assert_uint_ge(to.count, 50);
+  uint32_t settled = to.count;
+  deai_loop_drain(to.loop);
+  ck_assert_uint_eq(to.count, settled);
+  deai_loop_free(to.loop);
+}
+END_TEST
+
 typedef struct timer_test {
   deai_loop *loop;
   deai_timer *timer;
@@ -257,6 +281,7 @@ int main(void) {
   tcase_add_test(tests, tasks_of_other_threads_run_on_the_loop);
   tcase_add_loop_test(tests, work_runs_on_a_worker_and_is_done_on_the_loop, 0, 2);
   tcase_add_test(tests, the_end_waits_for_work_but_not_for_its_second_half);
+  tcase_add_loop_test(tests, settling_waits_for_work_that_asks_for_more_work, 0, 2);
   tcase_add_test(tests, timers_fire_once_and_may_free_themselves);
   tcase_add_test(tests, slow_callbacks_are_counted);
   tcase_add_test(tests, stop_may_come_from_any_thread);
