@@ -73,13 +73,6 @@ static int32_t op_find(void *user, const uint8_t payee[DEAI_KEY_BYTES],
   return what.found ? DEAI_OK : DEAI_ENOTFOUND;
 }
 
-static uint64_t op_height(void *user) {
-  const deai_node *node = user;
-  deai_ledger_head head = {0};
-  deai_ledger_head_get(node->ledger, &head);
-  return head.height;
-}
-
 static int32_t account_balance(deai_node *node, const uint8_t account[DEAI_ACCT_BYTES],
                                uint64_t *out) {
   deai_ledger_answer answer;
@@ -187,7 +180,7 @@ static void op_reopen(void *user, deai_call *call) {
 
 static const deai_pay_ops ops = {.channel = op_channel,
                                  .find = op_find,
-                                 .height = op_height,
+                                 .height = deai_node_height,
                                  .balance = op_balance,
                                  .propose = op_propose,
                                  .ask = op_ask,

@@ -170,8 +170,8 @@ static void net_members(void *user,
     deai_log(DEAI_LEVEL_WARN, "net", "the members were not listed: %s", deai_status_text(status));
 }
 
-static uint64_t net_height(void *user) {
-  deai_node *node = user;
+uint64_t deai_node_height(void *user) {
+  const deai_node *node = user;
   deai_ledger_head head;
   deai_ledger_head_get(node->ledger, &head);
   return head.height;
@@ -258,7 +258,7 @@ static const deai_net_ops net_ops = {.open = http_open,
                                      .voucher = net_voucher,
                                      .voucher_of = net_voucher_of,
                                      .role = net_role,
-                                     .height = net_height,
+                                     .height = deai_node_height,
                                      .members = net_members,
                                      .offers = net_offers,
                                      .connected = net_connected};

@@ -64,6 +64,9 @@ void deai_node_stop(deai_node *node);
 /* deai_node_close ends and frees what open made. */
 void deai_node_close(deai_node *node);
 
+/* deai_node_height returns the height of this node's ledger; user is the node, as seams hand it. */
+uint64_t deai_node_height(void *user);
+
 /* deai_admin_offering is the service deai.node/1 over this node (host/admin.c): JSON in the body of
    the END, for the command line.
      status · plugins · stop · invite {for_ms, role, grant} -> {code} · members · peers ·

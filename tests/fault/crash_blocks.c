@@ -7,11 +7,9 @@
 
 #include "tests/fault/crash.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/base/banned.h"
